@@ -82,7 +82,6 @@ class BodyCollector(Protocol):
     :param limit: maximum bytes of the body.
     :param too_large: makes the error for a longer body; the connection is closed.
     :param ends: what may end a body. PotentialDataLoss: the connection's end, where the head states no length.
-    :param abort: closes the connection at once. Default: by this protocol's transport.
     :ivar done: fires with the whole body. Cancel it to close the connection.
     """
 
@@ -92,12 +91,10 @@ class BodyCollector(Protocol):
         too_large: Callable[[], Exception],
         *,
         ends: tuple[type[Exception], ...] = (ResponseDone,),
-        abort: Callable[[], None] | None = None,
     ) -> None:
         self._room = limit
         self._too_large = too_large
         self._ends = ends
-        self._abort = self._abort_transport if abort is None else abort
         self._held = bytearray()  # one buffer, no list: a server may send one byte at a time
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
 
@@ -118,7 +115,7 @@ class BodyCollector(Protocol):
         else:
             self.done.errback(reason)
 
-    def _abort_transport(self) -> None:
+    def _abort(self) -> None:
         transport: Any = self.transport
         if transport is not None:
             getattr(transport, "abortConnection", transport.stopProducing)()

@@ -8,10 +8,10 @@ A request passes the processors from the outside in. In reading order:
 * ``retry.py``: processor; repeats what may be repeated, within deadline and budget.
 * ``gate/``: processor; slots, queue and circuit breaker.
 * ``upstream.py``: the last processor, and the HTTP client that makes one attempt.
-* ``attempt.py``: stands in for the connection pool during one attempt, and explains its failure.
 * ``upstream_request.py``: turns a ``Call`` into the request on the wire.
-* ``connection.py``: opens connections, with TLS, and passes each response through the filter.
-* ``filter.py``, ``head.py``: strict, bounded parsing of responses, without I/O.
+* ``attempt.py``: one attempt: how far it came, and what its failure means.
+* ``connection.py``: opens connections, with TLS, sends requests on them, and keeps idle ones.
+* ``answer_reader.py``, ``head.py``, ``chunks.py``: strict, bounded parsing of responses, without I/O.
 * ``response_check.py``, ``large_answers.py``: check responses against the contract; large ones in slices.
 * ``validators.py``: ``Date`` and ``ETag`` of a response.
 * ``abandoned.py``: attempts that continue at HOSP after their client has left.

@@ -3,86 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.web.client import HTTPConnectionPool
+from twisted.python.failure import Failure
 
-from ..errors import FailedAfterSending, NotSent, ProxyError
-from ..messages import Response
-from ..outgoing_http import causes
-from .connection import Connection
-from .head import ResponseHead
+from ..errors import FailedAfterSending, NotSent
+from ..messages import Headers, Origin, Response
+from .answer_reader import AnswerReader
+from .head import incomplete
 
 
-class Attempt:
-    """Stands in for the pool during one attempt, and so knows what became of it.
-
-    :param on_sent: called just before the request is written.
-    :ivar connection: the connection that the request was written to; None until then.
-    """
-
-    def __init__(self, pool: HTTPConnectionPool, on_sent: Callable[[], None] | None) -> None:
-        self._pool = pool
-        self._on_sent = on_sent
-        self.persistent = pool.persistent
-        self.connection: Connection | None = None
-        self._expired = False
-
-    def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
-        """What Agent calls on a pool. It writes the request as soon as the result has fired."""
-        return self._pool.getConnection(key, endpoint).addCallback(self._got)
-
-    def _got(self, protocol: Any) -> Any:
-        self.connection = protocol.transport
-        if self._on_sent is not None:
-            self._on_sent()
-        return protocol
-
-    @property
-    def head(self) -> ResponseHead | None:
-        """Head of the response, once it is complete and until its body is."""
-        return None if self.connection is None else self.connection.head
+class OpenConnection(Protocol):
+    """A connection to which a request may be written."""
 
     @property
     def head_status(self) -> int | None:
-        """Status in that head; None if there is no head."""
-        return None if self.head is None else self.head.status
+        """Status of the response that is being read; None before its head is complete."""
 
-    def expire(self, exchanging: Deferred[Response]) -> None:
-        """The deadline has passed: cancel the attempt."""
-        self._expired = True
-        exchanging.cancel()
+    def carry(self, attempt: Attempt) -> None:
+        """Write a request, and read its response."""
 
-    def abort(self) -> None:
-        """Close the connection at once, if there is one."""
-        if self.connection is not None:
-            self.connection.abortConnection()
+    def drop(self) -> None:
+        """Give the request up, and close at once."""
 
-    def explain(self, error: Exception) -> BaseException:
-        """Translate a failure into an error that tells if a retry is safe. In doubt, the request counts as sent."""
-        reasons = list(causes(error))
-        for cause in reasons:
-            if isinstance(cause, ProxyError):
-                return cause
-        if self._expired:
-            return self._out_of_time()
-        for cause in reasons:
-            if isinstance(cause, (CancelledError, ConnectingCancelledError)):
-                return CancelledError()
+
+class Attempt:
+    """A request on its way, and its one outcome. In doubt, the request counts as sent.
+
+    :param request: all its bytes.
+    :param on_sent: called just before they are written.
+    :param keep: whether the connection may be kept for another request.
+    :ivar done: fires with the response, or fails with what ``IUpstream.send`` raises. Cancelling it closes the
+        connection.
+    :ivar connection: the connection that the request was written to; None until then, and after the end.
+    """
+
+    __slots__ = ("_on_sent", "_opening", "connection", "done", "keep", "request")
+
+    def __init__(self, request: bytes, on_sent: Callable[[], None] | None, *, keep: bool) -> None:
+        self.request = request
+        self.keep = keep
+        self._on_sent = on_sent
+        self._opening: Deferred[Any] | None = None
+        self.connection: OpenConnection | None = None
+        self.done: Deferred[Response] = Deferred(self._cancelled)
+
+    def opens(self, opening: Deferred[Any]) -> None:
+        """Write the request to a connection once it is open."""
+        self._opening = opening
+        opening.addCallbacks(self.write, self._not_opened)
+
+    def write(self, connection: OpenConnection) -> None:
+        """Write the request to an open connection."""
+        self._opening = None
+        self.connection = connection
+        if self._on_sent is not None:
+            self._on_sent()
+        connection.carry(self)
+
+    def answered(self, reader: AnswerReader) -> None:
+        """The response is complete."""
+        self.connection = None
+        head = reader.head
+        assert head is not None
+        self.done.callback(Response(head.status, Headers(head.fields), reader.body, Origin.UPSTREAM))
+
+    def broke(self, head_status: int | None) -> None:
+        """The connection ended before the response was complete, and nothing tells what HOSP did with the request.
+
+        :param head_status: status of a complete head; None without one.
+        """
+        self.fail(incomplete(head_status))
+
+    def fail(self, error: Exception) -> None:
+        """The response may not be used, or there will be none."""
+        self.connection = None
+        self.done.errback(Failure(error))
+
+    def expire(self) -> None:
+        """The deadline has passed: end the attempt."""
+        if self.done.called:
+            return
+        connection = self.connection
+        if connection is None:
+            self._give_up()
+            self.fail(NotSent("The upstream server could not be reached in time."))
+        else:
+            status = connection.head_status
+            connection.drop()
+            self.fail(
+                FailedAfterSending(
+                    "The upstream server did not respond in time.", head_status=status, timed_out=True
+                )
+            )
+
+    def _cancelled(self, _done: Deferred[Response]) -> None:
         if self.connection is None:
-            return error
-        return FailedAfterSending(
-            "The connection to the upstream server broke before its response was complete.",
-            head_status=self.head_status,
-        )
+            self._give_up()
+        else:
+            self.connection.drop()
+            self.connection = None
 
-    def _out_of_time(self) -> ProxyError:
-        if self.connection is None:
-            return NotSent("The upstream server could not be reached in time.")
-        return FailedAfterSending(
-            "The upstream server did not respond in time.",
-            head_status=self.head_status,
-            timed_out=True,
-        )
+    def _give_up(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+
+    def _not_opened(self, failure: Failure) -> None:
+        if self._opening is None:
+            return  # it was given up
+        self._opening = None
+        if failure.check(CancelledError, ConnectingCancelledError):
+            failure = Failure(CancelledError())
+        self.done.errback(failure)

@@ -1,7 +1,7 @@
 """Strict parsing of a response's head: which fields may be passed on, and where the body ends.
 
-Twisted's HTTP client accepts bare line feeds, folded lines, and any version and status. It believes Transfer-Encoding
-over Content-Length and hides both fields. So it only ever sees heads that this module has parsed and written anew.
+HTTP clients accept bare line feeds, folded lines, and any version and status, and believe Transfer-Encoding over
+Content-Length. A response that can be read in two ways is refused here instead.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..errors import BadAnswer, FailedAfterSending
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
+_LINE = re.compile(rb"([^:]++):([^\r]*+)\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 HOP_BY_HOP = frozenset(
     (
@@ -35,6 +35,7 @@ HOP_BY_HOP = frozenset(
 )
 """Fields for the next hop only (RFC 9110 §7.6.1, §11.7), and Content-Length, which arrival sets itself."""
 
+_NONE: frozenset[bytes] = frozenset()
 _ONCE = frozenset((b"content-type", b"etag", b"location", b"date", b"last-modified"))
 
 
@@ -62,22 +63,26 @@ class ResponseHead:
         """Whether the body ends with the connection (RFC 9112 §6.3, rule 8)."""
         return self.length is None and not self.chunked
 
-    def wire(self) -> bytes:
-        """The head in normalised form. A body that ends with the connection becomes chunked: see AnswerFilter."""
-        lines = [b"HTTP/1.1 %d %s" % (self.status, self.reason)]
-        if self.length is None:
-            lines.append(b"Transfer-Encoding: chunked")
-        else:
-            lines.append(b"Content-Length: %d" % self.length)
-        if self.last:
-            lines.append(b"Connection: close")
-        lines += [b"%s: %s" % field for field in self.fields]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
-
 
 def not_http() -> FailedAfterSending:
     """The upstream did not send an HTTP response, so the outcome of the request is unknown."""
     return FailedAfterSending("The upstream server did not send an HTTP response.")
+
+
+def incomplete(head_status: int | None) -> FailedAfterSending:
+    """The connection ended, or the framing broke, before the response was complete.
+
+    :param head_status: status of a complete head; None without one.
+    """
+    return FailedAfterSending(
+        "The connection to the upstream server broke before its response was complete.",
+        head_status=head_status,
+    )
+
+
+def too_large(status: int) -> BadAnswer:
+    """The error for a body that is longer than the limit."""
+    return BadAnswer("The upstream server's response is too large.", head_status=status)
 
 
 def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
@@ -92,7 +97,7 @@ def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
     :raise FailedAfterSending: the status line is invalid too.
     :raise BadAnswer: the status line is valid. The error carries the status: HOSP has finished.
     """
-    if _BARE_LF.search(raw, begin, end) is None:
+    if raw.count(b"\n", begin, end) == raw.count(b"\r\n", max(0, begin - 1), end):
         return
     match = _STATUS.fullmatch(bytes(raw[:end]).partition(b"\n")[0].removesuffix(b"\r"))
     if match is None:
@@ -111,16 +116,17 @@ def parse_head(raw: bytes) -> ResponseHead:
     :raise FailedAfterSending: the status line is invalid (RFC 9112 §4).
     :raise BadAnswer: the status line is valid, but the rest may not be passed on. The error carries the status.
     """
-    first, *lines = raw.split(b"\r\n")
+    first, _, rest = raw.partition(b"\r\n")
     match = _STATUS.fullmatch(first)
     if match is None:
         raise not_http()
     minor, status = int(match[1]), int(match[2])
     try:
-        fields = [_field(line) for line in lines]
-        _check_fields(fields)
-        length, chunked = _framing(minor, status, fields)
-        tokens = _tokens(fields, b"connection")
+        fields = _fields(rest, ended=len(first) < len(raw))
+        names = [name.lower() for name, _ in fields]
+        _check_fields(fields, names)
+        length, chunked = _framing(minor, status, fields, names)
+        tokens = _tokens(fields, names, b"connection")
         last = b"close" in tokens or (minor == 0 and b"keep-alive" not in tokens)
         if length is None and not chunked and not last:
             # By RFC 9112 §6.3 the body would be everything until the close. A server that keeps the connection open but
@@ -130,41 +136,45 @@ def parse_head(raw: bytes) -> ResponseHead:
         raise BadAnswer(
             f"The upstream server's response has a malformed head: {error}.", head_status=status
         ) from None
-    kept = tuple(field for field in fields if field[0].lower() not in HOP_BY_HOP | tokens)
+    dropped = HOP_BY_HOP | tokens if tokens else HOP_BY_HOP
+    kept = tuple([field for field, name in zip(fields, names, strict=True) if name not in dropped])
     return ResponseHead(status, match[3] or b"", kept, length, chunked, last)
 
 
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    name, colon, value = line.partition(b":")
-    # A space before the colon, a folded line (RFC 9112 §5.1, §5.2) and a line without a colon all fail here.
-    if not colon or not _NAME.fullmatch(name):
-        raise ValueError("a line that is not a field")
-    value = value.strip(b" \t")
-    if not _VALUE.fullmatch(value):
-        raise ValueError("a control character in a field")
-    return name, value
+def _fields(rest: bytes, *, ended: bool) -> list[tuple[bytes, bytes]]:
+    """Split the field lines.
+
+    :param ended: whether the status line has a line end, so that there is at least one line.
+    """
+    if not ended:
+        return []
+    lines = rest + b"\r\n"
+    if _LINES.fullmatch(lines) is None:
+        wrong = next(line for line in rest.split(b"\r\n") if _LINES.fullmatch(line + b"\r\n") is None)
+        # A space before the colon, a folded line (RFC 9112 §5.1, §5.2) and a line without a colon are no fields.
+        name, colon, _ = wrong.partition(b":")
+        is_field = colon and _NAME.fullmatch(name)
+        raise ValueError("a control character in a field" if is_field else "a line that is not a field")
+    return [(name, value.strip(b" \t")) for name, value in _LINE.findall(lines)]
 
 
-def _check_fields(fields: list[tuple[bytes, bytes]]) -> None:
-    seen: set[bytes] = set()
-    for name in (name.lower() for name, _ in fields):
-        if name in seen and name in _ONCE:
-            raise ValueError(f"{name.decode()} given twice")
-        seen.add(name)
-    if _tokens(fields, b"content-encoding") - {b"identity"}:
+def _check_fields(fields: list[tuple[bytes, bytes]], names: list[bytes]) -> None:
+    if len(set(names)) < len(names):
+        for name in _ONCE:
+            if names.count(name) > 1:
+                raise ValueError(f"{name.decode()} given twice")
+    if _tokens(fields, names, b"content-encoding") - {b"identity"}:
         # The proxy asked for identity (RFC 9110 §12.5.3). It can neither parse nor safely cache an encoded body.
         raise ValueError("an encoded body")
 
 
-def _framing(minor: int, status: int, fields: list[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
+def _framing(
+    minor: int, status: int, fields: list[tuple[bytes, bytes]], names: list[bytes]
+) -> tuple[int | None, bool]:
     """Body length, and whether the body is chunked (RFC 9112 §6.3)."""
-    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
-    lengths = {
-        part.strip(b" \t")
-        for name, value in fields
-        if name.lower() == b"content-length"
-        for part in value.split(b",")
-    }
+    codings = _values(fields, names, b"transfer-encoding")
+    said = _values(fields, names, b"content-length")
+    lengths = {part.strip(b" \t") for value in said for part in value.split(b",")}
     if any(not _LENGTH.fullmatch(length) for length in lengths) or len(lengths) > 1:
         raise ValueError("an invalid Content-Length")
     if codings and (minor == 0 or lengths or [coding.lower() for coding in codings] != [b"chunked"]):
@@ -176,11 +186,15 @@ def _framing(minor: int, status: int, fields: list[tuple[bytes, bytes]]) -> tupl
     return (int(lengths.pop()) if lengths else None), False
 
 
-def _tokens(fields: list[tuple[bytes, bytes]], wanted: bytes) -> frozenset[bytes]:
-    members = (
-        part.strip(b" \t").lower()
-        for name, value in fields
-        if name.lower() == wanted
-        for part in value.split(b",")
-    )
+def _values(fields: list[tuple[bytes, bytes]], names: list[bytes], wanted: bytes) -> list[bytes]:
+    if wanted not in names:
+        return []
+    return [value for (_, value), name in zip(fields, names, strict=True) if name == wanted]
+
+
+def _tokens(fields: list[tuple[bytes, bytes]], names: list[bytes], wanted: bytes) -> frozenset[bytes]:
+    values = _values(fields, names, wanted)
+    if not values:
+        return _NONE
+    members = (part.strip(b" \t").lower() for value in values for part in value.split(b","))
     return frozenset(member for member in members if member)

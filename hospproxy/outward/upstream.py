@@ -1,7 +1,4 @@
-"""The only way to HOSP: sends a Call, returns a complete Response, and tells if a failed one was sent.
-
-``outgoing_http`` sends requests with treq over an Agent and connection pools of our own.
-"""
+"""The only way to HOSP: sends a Call, returns a complete Response, and tells if a failed one was sent."""
 
 from __future__ import annotations
 
@@ -11,10 +8,8 @@ from typing import Any
 
 from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.web.client import Agent
-from twisted.web.http_headers import Headers as SentHeaders
 from zope.interface import implementer
 
 from .. import clocks
@@ -22,16 +17,14 @@ from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..exchange import Call, Identified
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..late_responses import LeftBehind, Outcome
-from ..messages import Client, Headers, Origin, Response
+from ..messages import Client, Response
 from ..options.sections import UpstreamSettings
-from ..outgoing_http import BodyCollector, pool_of, send
 from ..words import status_class
 from .abandoned import Asking
 from .attempt import Attempt
-from .connection import Opener
-from .filter import too_large
+from .connection import Connections
 from .large_answers import LARGE_BYTES, LargeAnswers
-from .upstream_request import VIA, Message, UpstreamTarget, build_message
+from .upstream_request import VIA, UpstreamTarget, build_message
 from .validators import dated, tagged
 
 Observer = Callable[[Call, Response, float, float], None]
@@ -43,7 +36,7 @@ _log = Logger()
 
 @implementer(IUpstream)
 class Upstream:
-    """The HTTP client. See IUpstream.
+    """The HTTP client. See IUpstream, and docs/adr/0040-an-upstream-client-of-our-own.md.
 
     :param reactor: opens connections and tells the time.
     :param kept_connections: maximum number of idle connections to keep for reads.
@@ -62,19 +55,16 @@ class Upstream:
         self._name = name
         self._meter = meter
         self._target = UpstreamTarget.from_url(settings.url)
-        self._max_body_bytes = settings.max_body_bytes
-        self._opener = Opener(
+        self._connections = Connections(
             reactor,
             self._target,
             connect_timeout_s=settings.connect_timeout_s,
             max_header_bytes=settings.max_header_bytes,
             max_body_bytes=settings.max_body_bytes,
+            most_idle=kept_connections,
+            idle_s=settings.idle_connection_s,
             ca_file=settings.ca_file,
         )
-        self._kept = pool_of(reactor, kept_connections, settings.idle_connection_s)
-        # HOSP may close a kept connection just as a request is written to it. Then it is unknown whether HOSP carried
-        # the request out. So an operation that may not be repeated gets a new connection.
-        self._fresh = pool_of(reactor, 0, 0.0)
 
     async def send(
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
@@ -83,55 +73,41 @@ class Upstream:
         started = self._reactor.seconds()
         route = call.operation.template
         outcome: str = "cancelled"
+        timer: IDelayedCall | None = None
         try:
-            response = await self._attempt(call, client, timeout_s, on_sent)
+            if timeout_s <= 0:
+                raise NotSent("There was no time left to send this to the upstream server.")
+            attempt = self._begin(call, client, on_sent)
+            timer = self._reactor.callLater(timeout_s, attempt.expire)
+            response = await attempt.done
             outcome = status_class(response.status)
             return response
         except ProxyError as error:
             outcome = error.outcome
             raise
         finally:
+            if timer is not None and timer.active():
+                timer.cancel()
             self._meter.count("upstream_requests_total", route=route, outcome=outcome)
             self._meter.observe("upstream_seconds", self._reactor.seconds() - started, route=route)
 
     def close(self) -> Deferred[None]:
         """Close the kept connections; fires when they are closed. ``Connection`` bounds the wait."""
-        closing: Deferred[None] = self._kept.closeCachedConnections()
-        return closing
+        return self._connections.close()
 
-    async def _attempt(
-        self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None
-    ) -> Response:
-        if timeout_s <= 0:
-            raise NotSent("There was no time left to send this to the upstream server.")
-        attempt = Attempt(self._kept if call.operation.repeatable else self._fresh, on_sent)
-        message = build_message(call, client, self._target, self._name)
-        exchanging = Deferred.fromCoroutine(self._exchange(attempt, message))
-        timer = self._reactor.callLater(timeout_s, attempt.expire, exchanging)
-        try:
-            return await exchanging
-        except Exception as error:
-            meaning = attempt.explain(error)
-            if meaning is error:
-                raise
-            raise meaning from error
-        finally:
-            if timer.active():
-                timer.cancel()
-
-    async def _exchange(self, attempt: Attempt, message: Message) -> Response:
-        agent = Agent.usingEndpointFactory(self._reactor, self._opener, attempt)
-        headers = SentHeaders()
-        for name, value in message.headers:
-            headers.addRawHeader(name, value)
-        answer = await send(agent, self._reactor, message.method, message.uri, headers, message.body)
-        # Not treq's own copy of the fields: treq adds an empty Content-Encoding to it.
-        head = attempt.head
-        assert head is not None
-        status = head.status
-        collector = BodyCollector(self._max_body_bytes, lambda: too_large(status), abort=attempt.abort)
-        answer.deliverBody(collector)
-        return Response(head.status, Headers(head.fields), await collector.done, Origin.UPSTREAM)
+    def _begin(self, call: Call, client: Client, on_sent: Callable[[], None] | None) -> Attempt:
+        # HOSP may close a kept connection just as a request is written to it. Then it is unknown whether HOSP carried
+        # the request out. So an operation that may not be repeated gets a new connection.
+        keep = call.operation.repeatable
+        attempt = Attempt(
+            build_message(call, client, self._target, self._name).wire(keep=keep), on_sent, keep=keep
+        )
+        idle = self._connections.idle() if keep else None
+        if idle is None:
+            attempt.opens(self._connections.open())
+        else:
+            attempt.write(idle)
+        return attempt
 
 
 @implementer(IProcessor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -12,6 +13,7 @@ from ..messages import ABSENT, Client
 
 _ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
 _PORTS = {"http": 80, "https": 443}
+_TARGET = re.compile(r"/[!-~]*+")
 VIA = "hospproxy"
 """The proxy's name in Via. Each installation appends a suffix of its own (``via_name``)."""
 
@@ -68,14 +70,37 @@ class UpstreamTarget:
 class Message:
     """One request, ready to be written.
 
-    :param uri: absolute; its path and query are written as they are.
+    :param target: path and query, as they are written (RFC 9112 §3.2.1).
     :param body: None: no body.
     """
 
     method: str
-    uri: str
+    target: str
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+
+    def wire(self, *, keep: bool) -> bytes:
+        """The bytes of the request.
+
+        :param keep: whether the connection may stay open for another request.
+        :raise ValueError: a value could end its line, and so add fields or a request of its own.
+        """
+        if _TARGET.fullmatch(self.target) is None:
+            raise ValueError("a request to the upstream has a target that is not written as one")
+        lines = [f"{self.method} {self.target} HTTP/1.1".encode("ascii")]
+        if not keep:
+            lines.append(b"Connection: close")
+        if self.body is not None:
+            lines.append(b"Content-Length: %d" % len(self.body))
+        elif self.method in ("POST", "PUT"):
+            lines.append(b"Content-Length: 0")  # RFC 9110 §8.6
+        lines += [b"%b: %b" % pair for pair in self.headers]
+        head = b"\r\n".join(lines)
+        # Arrival and validation let no such byte pass; this is the last place that can see one.
+        breaks = len(lines) - 1
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+            raise ValueError("a request to the upstream has a line break inside a line")
+        return b"%b\r\n\r\n%b" % (head, self.body or b"")
 
 
 def build_message(call: Call, client: Client, target: UpstreamTarget, name: str = VIA) -> Message:
@@ -107,9 +132,7 @@ def build_message(call: Call, client: Client, target: UpstreamTarget, name: str 
         headers.append((b"Authorization", call.authorization))
     if body is not None:
         headers.append((b"Content-Type", b"application/json"))
-    return Message(
-        call.operation.method, f"{target.scheme}://{target.authority}{path}{query}", tuple(headers), body
-    )
+    return Message(call.operation.method, f"{path}{query}" or "/", tuple(headers), body)
 
 
 def _octets(value: str) -> bytes:

@@ -27,8 +27,8 @@ _PLACES = (
 _OUTWARD = (
     Mutant(
         "bare-line-feeds-awaited",
-        "hospproxy/outward/filter.py",
-        "        bare_line_feed(self._buffer, self._searched, len(self._buffer) if end < 0 else end)\n",
+        "hospproxy/outward/answer_reader.py",
+        "        bare_line_feed(buffer, self._searched, end)\n",
         "",
         "a head of HOSP's with bare line feeds is waited for until the deadline",
         scene="odd answers",
