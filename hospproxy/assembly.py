@@ -52,7 +52,7 @@ from .memory.disk import Disk
 from .memory.memory import Memory, WriteAuthor
 from .memory.remote_invalidation import Hearing
 from .memory.screening_notes import Screening
-from .messages import Response
+from .messages import Json, Response
 from .outward.conditions import ConditionCheck
 from .outward.gate.build_gate import gate_parts
 from .outward.gate.gate import Gate
@@ -307,14 +307,14 @@ def _sending(
         enforce=settings.answers.mode == "enforce",
     )
 
-    def saw(call: Call, response: Response, sent: float, received: float) -> None:
+    def saw(call: Call, response: Response, sent: float, received: float, document: Json) -> None:
         """Every response of HOSP updates what is known of HOSP and its records."""
         observed.working_time.answered(received)
         observed.upstream_clock.learn(response.headers.get(b"date"), sent, received)
-        observed.sightings.saw(call, response)
+        observed.sightings.saw(call, response, document)
         observed.shown.saw(call, response, sent)
         outside.saw(call, response, sent)
-        knowledge.saw(call, response, sent)
+        knowledge.saw(call, response, sent, document)
 
     return UpstreamProcessor(
         upstream,
@@ -324,6 +324,6 @@ def _sending(
         wall=base.host.wall,
         max_attempt_s=settings.deadline_s,
         finish_s=settings.gate.finish_s if settings.gate.enabled else None,
-        check=check.checked,
+        check=check.read,
         large=LargeAnswers(check, base.turns),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import evolve, field, frozen
@@ -15,7 +15,7 @@ from zope.interface import implementer
 from .answers import Answers, accept_class
 from .errors import ProxyError, RecordFailed
 from .exchange import Called, Deadline, Exchange, Identified
-from .interfaces import AnyStage, IHandler, IMeter, Proceed, ProceedTo, Processor, Repeats, Stage
+from .interfaces import AnyStage, IHandler, IMeter, PassesOn, Proceed, ProceedTo, Processor, Repeats, Stage
 from .messages import Request, Response
 from .own_requests import OwnRequests, nowhere
 from .repeat import Shortcut, shortcut_of
@@ -194,8 +194,8 @@ class Chain:
         task.addBoth(done)
         return answer
 
-    async def _answered(self, exchange: Exchange) -> Response:
-        return await self._answer_failures(exchange, self._inner)
+    def _answered(self, exchange: Exchange) -> Awaitable[Response]:
+        return self._answer_failures(exchange, self._inner)
 
     async def _answer_failures(self, exchange: Exchange, proceed: ProceedTo[Exchange]) -> Response:
         """Turn a failure into a response. This is the only place that does."""
@@ -238,8 +238,22 @@ class Chain:
 
 
 def _step(processor: Processor[_Takes, _Gives], proceed: ProceedTo[_Gives]) -> ProceedTo[_Takes]:
-    async def step(exchange: _Takes) -> Response:
-        return await processor.process(exchange, proceed)
+    """What runs a processor. It waits for nothing itself, so it is no coroutine of its own."""
+
+    def step(exchange: _Takes) -> Awaitable[Response]:
+        return processor.process(exchange, proceed)
+
+    return step
+
+
+def _step_or_pass(processor: Processor[Stage, Stage], proceed: ProceedTo[Stage]) -> ProceedTo[Stage]:
+    """The same for a processor that may know beforehand that it only passes an exchange on."""
+    if not isinstance(processor, PassesOn):
+        return _step(processor, proceed)
+    passes = processor.passes
+
+    def step(exchange: Stage) -> Awaitable[Response]:
+        return proceed(exchange) if passes(exchange) else processor.process(exchange, proceed)
 
     return step
 
@@ -251,7 +265,7 @@ def _steps(
     for name in reversed(names):
         processor = processors.get(name)
         if processor is not None:
-            step = _step(processor, step)
+            step = _step_or_pass(processor, step)
     return step
 
 

@@ -125,6 +125,14 @@ class Repeats(Protocol):
         """
 
 
+@runtime_checkable
+class PassesOn(Protocol):
+    """A processor that can tell without waiting that it has nothing to do with a request."""
+
+    def passes(self, exchange: Any, /) -> bool:
+        """Return whether ``process`` would only pass the request on. Then the chain does not call it."""
+
+
 class IUpstream(Interface):
     """Sends requests to HOSP; nothing else in the proxy does."""
 

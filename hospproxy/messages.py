@@ -10,7 +10,7 @@ import enum
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from .repeat import Shortcut
 
@@ -34,6 +34,8 @@ class Headers:
     """
 
     pairs: tuple[tuple[bytes, bytes], ...] = ()
+    _first: dict[bytes, bytes] | None = field(default=None, init=False, eq=False, repr=False)
+    """The first value of each field, by its lower-cased name; made when it is first needed."""
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self.pairs)
@@ -41,15 +43,13 @@ class Headers:
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of a field, in order."""
         wanted = name.lower()
+        if wanted not in (self._first or self._indexed()):
+            return []
         return [value for given, value in self.pairs if given.lower() == wanted]
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of a field, or None."""
-        wanted = name.lower()
-        for given, value in self.pairs:
-            if given.lower() == wanted:
-                return value
-        return None
+        return (self._first or self._indexed()).get(name.lower())
 
     def tokens(self, name: bytes) -> frozenset[bytes]:
         """Return the members of a list field over all its lines, lower-cased (RFC 9110 §5.6.1)."""
@@ -58,12 +58,35 @@ class Headers:
 
     def without(self, *names: bytes) -> Headers:
         """Return the fields without those named."""
-        dropped = {name.lower() for name in names}
-        return Headers(tuple(pair for pair in self.pairs if pair[0].lower() not in dropped))
+        first = self._first or self._indexed()
+        dropped = {lower for name in names if (lower := name.lower()) in first}
+        if not dropped:
+            return self
+        return Headers(tuple([pair for pair in self.pairs if pair[0].lower() not in dropped]))
 
     def having(self, name: bytes, value: bytes) -> Headers:
         """Return the fields with this one set to a single value."""
-        return Headers((*self.without(name).pairs, (name, value)))
+        return self.with_fields((name, value))
+
+    def with_fields(self, *fields: tuple[bytes, bytes], without: tuple[bytes, ...] = ()) -> Headers:
+        """Return the fields with each of some set to a single value.
+
+        :param fields: in the order in which they follow the others.
+        :param without: names of fields to drop.
+        """
+        kept = self.without(*without, *(name for name, _ in fields))
+        made = Headers(kept.pairs + fields)
+        first = dict(kept._first or kept._indexed())
+        first.update([(name.lower(), value) for name, value in fields])
+        object.__setattr__(made, "_first", first)
+        return made
+
+    def _indexed(self) -> dict[bytes, bytes]:
+        first: dict[bytes, bytes] = {}
+        for name, value in self.pairs:
+            first.setdefault(name.lower(), value)
+        object.__setattr__(self, "_first", first)
+        return first
 
 
 @frozen(slots=True)
@@ -178,7 +201,13 @@ class Response:
 
     def having(self, name: bytes, value: bytes) -> Response:
         """Return the response with one field set."""
-        return evolve(self, headers=self.headers.having(name, value))
+        return self.with_headers(self.headers.with_fields((name, value)))
+
+    def with_headers(self, headers: Headers) -> Response:
+        """Return the response with other fields."""
+        return Response(
+            self.status, headers, self.body, self.origin, self.handed_over, self.chunks, self.shortcut
+        )
 
 
 class Certainty(enum.Enum):

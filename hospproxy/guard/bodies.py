@@ -43,9 +43,9 @@ class Bodies:
         self._token = token
 
     async def process(self, exchange: Identified, proceed: Proceed) -> Response:
-        call, request = exchange.call, exchange.request
-        if call.operation.check is None or not documents.is_left(request):
+        if self.passes(exchange):
             return await proceed(exchange)
+        call, request = exchange.call, exchange.request
         body: bytes | bytearray | None = request.body
         if request.incoming is not None:
             began = self._clock.seconds()
@@ -66,6 +66,10 @@ class Bodies:
         exchange = evolve(exchange, request=request, call=call, sent=document)
         del document, known
         return await proceed(exchange)
+
+    def passes(self, exchange: Identified) -> bool:
+        """A request whose body was read already, or that has none."""
+        return exchange.call.operation.check is None or not documents.is_left(exchange.request)
 
     def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
         """A request without a body passes."""

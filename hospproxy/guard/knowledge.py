@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
 from ..contract_permissions import Permission
 from ..exchange import Call
-from ..messages import Response
+from ..messages import ABSENT, Json, Response
 
 _LONGEST = 64
 """Longest value in characters that is kept: ids are short."""
@@ -33,10 +32,8 @@ class Lacking(enum.Enum):
     GONE = "gone"
 
 
-@frozen(slots=True)
-class _Known:
-    at: float
-    values: Mapping[str, Value]
+_Known = tuple[float, Mapping[str, Value]]
+"""Monotonic seconds at which a record was seen, and its fields."""
 
 
 def watched(contract: Contract, rules: tuple[Permission, ...]) -> dict[str, frozenset[str]]:
@@ -84,10 +81,13 @@ class Knowledge:
     def __len__(self) -> int:
         return len(self._known)
 
-    def saw(self, call: Call, response: Response, began: float | None = None) -> None:
+    def saw(
+        self, call: Call, response: Response, began: float | None = None, document: Json = ABSENT
+    ) -> None:
         """Learn from an upstream response.
 
         :param began: monotonic seconds at which its request began: a read does not overwrite what was changed since.
+        :param document: its JSON; ABSENT: decode it here.
         """
         operation, resource = call.operation, call.operation.resource
         reader = None if resource is None else self._readers.get(resource)
@@ -98,13 +98,18 @@ class Knowledge:
         if operation.action == "delete" and call.record_id is not None:
             self.forget(resource, call.record_id)
             return
-        for number, values in reader.records(response.body):
+        found = reader.records(response.body) if document is ABSENT else reader.rows(document)
+        now, changed, known = self._clock.seconds(), self._changed, self._known
+        for number, values in found:
             key = (resource, number)
             if operation.is_write:
                 self._note_change(key)
-            elif began is not None and began <= max(self._changed.get(key, -math.inf), self._all_changed):
+            elif began is not None and began <= max(changed.get(key, -math.inf), self._all_changed):
                 continue
-            self._learn(resource, number, values)
+            known[key] = (now, values)
+            known.move_to_end(key)
+        while len(known) > self._most:
+            known.popitem(last=False)
 
     def read(self, resource: str, body: bytes) -> Mapping[str, Value] | None:
         """Return the watched fields of the one record in a response body; None if it is not a single record."""
@@ -124,10 +129,11 @@ class Knowledge:
         known = self._known.get((resource, record_id))
         if known is None:
             return Lacking.UNKNOWN
-        too_old = max_age_s is not None and self._clock.seconds() - known.at > max_age_s
-        if too_old or (max_age_s is not None and known.at <= self._all_changed):
+        at, values = known
+        too_old = max_age_s is not None and self._clock.seconds() - at > max_age_s
+        if too_old or (max_age_s is not None and at <= self._all_changed):
             return Lacking.UNKNOWN
-        return known.values.get(name, Lacking.UNKNOWN)
+        return values.get(name, Lacking.UNKNOWN)
 
     def forget(self, resource: str | None, record_id: str | None) -> None:
         """Forget a record that is being changed."""
@@ -145,19 +151,14 @@ class Knowledge:
         if len(self._changed) > self._most:
             self._changed.popitem(last=False)
 
-    def _learn(self, resource: str, number: str, values: Mapping[str, Value]) -> None:
-        key = (resource, number)
-        self._known[key] = _Known(self._clock.seconds(), values)
-        self._known.move_to_end(key)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
-
 
 class _ResponseReader:
     """Decodes the watched fields and skips all others."""
 
     def __init__(self, id_field: str, fields: frozenset[str]) -> None:
         self._names = {"id": id_field, **{f"field{n}": name for n, name in enumerate(sorted(fields))}}
+        self._id_field = id_field
+        self._fields = tuple(self._names.values())
         members = [(name, Any, msgspec.UNSET) for name in self._names]
         shape: Any = msgspec.defstruct("Record", members, rename=self._names)
         self._one = msgspec.json.Decoder(shape)
@@ -174,12 +175,26 @@ class _ResponseReader:
             return []
         return [(str(one.id), self._values(one)) for one in found if _short(one.id) and one.id is not None]
 
+    def rows(self, document: Json) -> list[tuple[str, dict[str, Value]]]:
+        """``records``, of a document that is decoded already."""
+        found = []
+        for row in document if isinstance(document, list) else (document,):
+            if not isinstance(row, dict):
+                return []
+            number = row.get(self._id_field)
+            if number is not None and _short(number):
+                values = {name: row[name] for name in self._fields if name in row and _short(row[name])}
+                found.append((str(number), values))
+        return found
+
     def _values(self, record: Any) -> dict[str, Value]:
         given = {name: getattr(record, member) for member, name in self._names.items()}
         return {name: value for name, value in given.items() if _short(value)}
 
 
 def _short(value: object) -> bool:
+    if type(value) is int:
+        return True
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return True
     return isinstance(value, str) and len(value) <= _LONGEST

@@ -72,7 +72,7 @@ class Ownership:
     async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         call = exchange.call
         operation = call.operation
-        if operation.author is None or not operation.is_write or operation.check is None:
+        if self.passes(exchange) or operation.author is None:
             return await proceed(exchange)
         check_shape(operation, exchange.sent)
         if exchange.identity is None:
@@ -83,6 +83,11 @@ class Ownership:
         if self._enforce:
             exchange = exchange.with_call(evolve(call, document=document))
         return await proceed(exchange)
+
+    def passes(self, exchange: Identified) -> bool:
+        """A request that names no author."""
+        operation = exchange.call.operation
+        return operation.author is None or not operation.is_write or operation.check is None
 
     def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
         """A read has no author."""

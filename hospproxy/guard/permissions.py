@@ -153,13 +153,18 @@ class Permissions:
         if operation.is_write and operation.record is not None:
             return await self._changing(exchange, call, proceed)
         response = await proceed(exchange)
-        shown = exchange.trace.unchanged if response.status == 304 else response.body
-        if 200 <= response.status < 300 or response.status == 304:
+        judged = [rule for rule in rules if by_answer(rule, operation)]
+        if judged and (200 <= response.status < 300 or response.status == 304):
+            shown = exchange.trace.unchanged if response.status == 304 else response.body
             told = self._knowledge.read(operation.resource or "", shown or b"")
-            for rule in rules:
-                if by_answer(rule, operation):
-                    await self._hold(rule, exchange, call, told)
+            for rule in judged:
+                await self._hold(rule, exchange, call, told)
         return response
+
+    def passes(self, exchange: Identified) -> bool:
+        """No rule is about this operation, and it changes no record."""
+        operation = exchange.call.operation
+        return operation.id not in self._rules and not (operation.is_write and operation.record is not None)
 
     def repeat(self, exchange: Exchange, response: Response) -> Repeat | None:
         """An equal read passes while what is known makes every rule say the same, without asking HOSP."""

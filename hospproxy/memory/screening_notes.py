@@ -134,6 +134,10 @@ class Screening:
             await self._kept(self._notes_of(exchange, author, shape, response))
         return response
 
+    def passes(self, exchange: Identified) -> bool:
+        """Only a screening becomes a note."""
+        return exchange.call.operation.becomes_note is None
+
     def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
         """Only a screening becomes a note."""
         call = exchange.trace.call

@@ -113,8 +113,8 @@ def passed(response: Response, status: bytes, if_none_match: list[bytes] | None 
     :param if_none_match: the If-None-Match values of a read, which may turn the response into a 304; None otherwise.
     """
     member = b", ".join([*response.headers.all(b"cache-status"), NAME + b"; " + status])
-    response = response.having(b"Cache-Control", DOWNSTREAM).having(b"Cache-Status", member)
-    response = evolve(response, headers=response.headers.without(b"Expires", b"Pragma"))
+    said = ((b"Cache-Control", DOWNSTREAM), (b"Cache-Status", member))
+    response = response.with_headers(response.headers.with_fields(*said, without=(b"Expires", b"Pragma")))
     if response.status == 200 and if_none_match and has_it(if_none_match, response.headers.get(b"etag")):
         return _not_modified(response)
     return response

@@ -187,9 +187,9 @@ class ConditionCheck:
         :raise Refused: 412: a condition does not hold; 400: one cannot be judged; 404: there is no such record.
         :raise NotJudged: HOSP could not be asked.
         """
-        call = exchange.call
-        if call.operation.is_read or exchange.own:
+        if self.passes(exchange):
             return await proceed(exchange)
+        call = exchange.call
         conditions = conditions_of(exchange.request.headers)
         if conditions is None:
             return await proceed(exchange)
@@ -207,6 +207,10 @@ class ConditionCheck:
             # Without the condition the response would be 404, and that takes precedence (RFC 9110 §13.2.1).
             raise Refused("There is no such record, so nothing was sent.", status=404)
         raise Refused(f"The condition {failed} does not hold, so nothing was sent.", status=412, field=failed)
+
+    def passes(self, exchange: Identified) -> bool:
+        """Conditions of reads are memory.cache's, and the proxy's own requests have none."""
+        return exchange.call.operation.is_read or bool(exchange.own)
 
     async def _look(self, exchange: Identified, call: Call, reading: Operation) -> Representation | None:
         looked_at = Call(reading, call.path, accept=call.accept, authorization=call.authorization)

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ..contract import Contract, Expected, Operation
 from ..contract_answers import is_json
 from ..errors import BadAnswer
 from ..exchange import Called
 from ..interfaces import IMeter
-from ..messages import Client, Headers, Json, Response
+from ..messages import ABSENT, Client, Headers, Json, Response
 from ..words import Finding
 from .upstream_request import UpstreamTarget
 
@@ -82,12 +82,16 @@ def fits(given: str, expected: Expected, accept: str) -> bool:
     return given == "text/html" if accept == "html" else accept not in ("json", "any")
 
 
-def known_fields(headers: Headers, more: frozenset[bytes]) -> Headers:
-    """Drop the response fields that are not safe to pass on (see KNOWN).
+def safe_names(more: frozenset[bytes]) -> frozenset[bytes]:
+    """The names of the response fields that are safe to pass on (see KNOWN).
 
     :param more: further names that the contract allows.
     """
-    names = (KNOWN | more) - _OF_RANGES
+    return (KNOWN | more) - _OF_RANGES
+
+
+def known_fields(headers: Headers, names: frozenset[bytes]) -> Headers:
+    """Drop the response fields that do not have one of these names (``safe_names``)."""
     kept = tuple(pair for pair in headers.pairs if pair[0].lower() in names)
     return headers if len(kept) == len(headers.pairs) else Headers(kept)
 
@@ -103,18 +107,20 @@ class Addresses:
 
     :param target: where HOSP is. Its addresses are rewritten to the proxy's.
     :param fields: fields of a record that contain its address.
+    :ivar hosp: HOSP's authority, in one spelling.
     """
 
     target: UpstreamTarget
     fields: tuple[str, ...] = ()
+    hosp: str = field(init=False)
+
+    @hosp.default
+    def _authority(self) -> str:
+        return authority(self.target.authority, self.target.scheme)
 
     def is_public(self, client: Client) -> bool:
         """Whether the client knows this server by another address than HOSP's."""
         return bool(client.host) and authority(client.host, client.scheme) != self.hosp
-
-    @property
-    def hosp(self) -> str:
-        return authority(self.target.authority, self.target.scheme)
 
     def public(self, url: str, client: Client) -> str | None:
         """An absolute or relative reference as the client may have it; None if it leads elsewhere."""
@@ -160,23 +166,27 @@ class AnswerCheck:
         self, contract: Contract, target: UpstreamTarget, meter: IMeter, *, enforce: bool = False
     ) -> None:
         self._addresses = Addresses(target, contract.addresses)
-        self._more = contract.answer_fields
+        self._safe = safe_names(contract.answer_fields)
         self._meter = meter
         self._enforce = enforce
 
     def checked(self, exchange: Called, response: Response) -> Response:
-        """The response as it may be stored and passed on.
+        """``read``, for callers that do not need the document."""
+        return self.read(exchange, response)[0]
+
+    def read(self, exchange: Called, response: Response) -> tuple[Response, Json]:
+        """The response as it may be stored and passed on, and its JSON; ABSENT if its content was not read.
 
         :raise BadAnswer: it may not. The error carries the status: HOSP has finished, so the status tells a write's
             outcome.
         """
         response, expected = self.head_of(exchange, response)
         if expected is None:
-            return response
+            return response, ABSENT
         document = self._parsed(response)
         self.shaped(response, expected, _SHAPES.get(type(document), ""))
         self.hold(exchange, response, expected, document)
-        return self._readdressed(exchange, response, document)
+        return self._readdressed(exchange, response, document), document
 
     def head_of(self, exchange: Called, response: Response) -> tuple[Response, Expected | None]:
         """The response with the allowed fields, and the expectation for its JSON; None if its content is not checked.
@@ -185,10 +195,10 @@ class AnswerCheck:
         """
         if response.status in _UNASKED:
             raise self._bad("unasked", "has an unexpected status", response)
-        headers = known_fields(response.headers, self._more)
+        headers = known_fields(response.headers, self._safe)
         if headers is not response.headers:
             self._found("field")
-            response = evolve(response, headers=headers)
+            response = response.with_headers(headers)
         response = self._located(exchange, response)
         if not 200 <= response.status < 300 or response.status == 204:
             return response, None
@@ -208,7 +218,8 @@ class AnswerCheck:
 
     def _parsed(self, response: Response) -> Json:
         try:
-            response.body.decode("utf-8")
+            if not response.body.isascii():
+                response.body.decode("utf-8")
             return msgspec.json.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self.no_json(response) from None
@@ -256,7 +267,7 @@ class AnswerCheck:
             raise self._bad("address", "points to another server", response)
         if now is None:
             self._found("address")
-            return evolve(response, headers=response.headers.without(b"location"))
+            return response.with_headers(response.headers.without(b"location"))
         if now.encode("latin-1") == given:
             return response
         self._found("address")

@@ -17,7 +17,7 @@ from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..exchange import Call, Identified
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..late_responses import LeftBehind, Outcome
-from ..messages import Client, Response
+from ..messages import ABSENT, Client, Json, Response
 from ..options.sections import UpstreamSettings
 from ..words import status_class
 from .abandoned import Asking
@@ -27,9 +27,9 @@ from .large_answers import LARGE_BYTES, LargeAnswers
 from .upstream_request import VIA, UpstreamTarget, build_message
 from .validators import dated, tagged
 
-Observer = Callable[[Call, Response, float, float], None]
-"""Called for each response of HOSP with the call, the response, and the monotonic seconds of sending and of the
-response's end."""
+Observer = Callable[[Call, Response, float, float, Json], None]
+"""Called for each response of HOSP with the call, the response, the monotonic seconds of sending and of the response's
+end, and the response's JSON, which nobody may change; ABSENT if nobody has decoded it."""
 
 _log = Logger()
 
@@ -110,6 +110,10 @@ class Upstream:
         return attempt
 
 
+def _unchecked(_exchange: Identified, response: Response) -> tuple[Response, Json]:
+    return response, ABSENT
+
+
 @implementer(IProcessor)
 class UpstreamProcessor:
     """The innermost processor: makes one attempt each time it is called.
@@ -121,7 +125,7 @@ class UpstreamProcessor:
     :param max_attempt_s: maximum seconds of one attempt, however far off the deadline is. Default: none.
     :param finish_s: seconds after which HOSP must have finished a request. An attempt whose client has left goes on
         for at most this long (LastAttempt.left_behind). None: it is cancelled at once, since nothing holds its slot.
-    :param check: checks a response and returns what may be passed on.
+    :param check: checks a response and returns what may be passed on, and its JSON if it has decoded that.
     :param large: does the same for large responses in slices; observers then get them in pieces.
     """
 
@@ -135,7 +139,7 @@ class UpstreamProcessor:
         wall: Callable[[], float] = clocks.wall,
         max_attempt_s: float = math.inf,
         finish_s: float | None = None,
-        check: Callable[[Identified, Response], Response] = lambda _exchange, response: response,
+        check: Callable[[Identified, Response], tuple[Response, Json]] = _unchecked,
         large: LargeAnswers | None = None,
     ) -> None:
         self._upstream = upstream
@@ -205,15 +209,15 @@ class UpstreamProcessor:
             raise
         received = self._clock.seconds()
 
-        def tell(response: Response) -> None:
+        def tell(response: Response, document: Json = ABSENT) -> None:
             for observe in self._observers:
-                _told(observe, call, response, began, received)
+                _told(observe, call, response, began, received, document)
 
         if self._large is not None and len(response.body) > LARGE_BYTES:
             response = await self._large.checked(exchange, response, tell)
         else:
-            response = self._check(exchange, response)
-            tell(response)
+            response, document = self._check(exchange, response)
+            tell(response, document)
         # After the observers, because they learn HOSP's clock from HOSP's own Date.
         return dated(tagged(call.operation, response), self._wall())
 

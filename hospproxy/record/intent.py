@@ -32,7 +32,7 @@ class Intent:
 
         :raise ProxyError: 503, if the record could not be written. Nothing was sent.
         """
-        if exchange.call.operation.is_write:
+        if not self.passes(exchange):
             passed_s = self._clock.seconds() - exchange.arrived
             try:
                 await self._journal.append(self._describer.intent(exchange, passed_s))
@@ -44,3 +44,7 @@ class Intent:
                     retry_after_s=RETRY_AFTER_S,
                 ) from failed
         return await proceed(exchange)
+
+    def passes(self, exchange: Identified) -> bool:
+        """Only writes are recorded before they are sent."""
+        return not exchange.call.operation.is_write

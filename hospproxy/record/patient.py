@@ -43,7 +43,7 @@ class PatientOfRecord:
 
     async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Look the patient up if needed, then proceed."""
-        reading = self._reading(exchange)
+        reading = None if self.passes(exchange) else self._reading(exchange)
         if reading is None:
             return await proceed(exchange)
         name = (reading.operation.id, reading.path)
@@ -57,6 +57,10 @@ class PatientOfRecord:
         if patient is not None and 200 <= response.status < 300:
             self._remember(name, patient)
         return response
+
+    def passes(self, exchange: Identified) -> bool:
+        """Only a write moves or deletes a record."""
+        return not exchange.call.operation.is_write
 
     def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
         """A read moves no record."""

@@ -28,6 +28,9 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MAX_SERIES = 500
 """Most label combinations of one metric; further ones count under "other", so that memory is bounded."""
 
+MAX_READY = 5_000
+"""Most combinations of a name and labels that are found without checking the labels again."""
+
 MAX_COMPLAINTS = 1000
 """Most programming errors (unknown names, labels or words) that are logged, each once."""
 
@@ -53,6 +56,8 @@ class Metrics:
         self._known = {metric.name: metric for metric in METRICS}
         self._families = {metric.name: self._family(metric) for metric in METRICS}
         self._children: dict[str, dict[tuple[str, ...], Any]] = {metric.name: {} for metric in METRICS}
+        self._ready: dict[tuple[Any, ...], Any] = {}
+        """What was found for a kind, a name and labels."""
         self._complained: set[str] = set()
         ProcessCollector(registry=self._registry)
         self._families["build_info"].labels(version=version, python=platform.python_version()).set(1)
@@ -98,6 +103,15 @@ class Metrics:
         return kind(metric.name, metric.help, metric.labels, **given)
 
     def _child(self, kind: str, name: str, labels: dict[str, str]) -> Any:
+        key = (kind, name, *labels.items())
+        child = self._ready.get(key)
+        if child is None:
+            child = self._checked_child(kind, name, labels)
+            if child is not None and len(self._ready) < MAX_READY:
+                self._ready[key] = child
+        return child
+
+    def _checked_child(self, kind: str, name: str, labels: dict[str, str]) -> Any:
         metric = self._known.get(name)
         if metric is None or metric.kind != kind or set(labels) != set(metric.labels):
             return self._complain(f"{kind} {name}{{{','.join(sorted(labels))}}}")

@@ -76,8 +76,8 @@ _OUTWARD = (
     Mutant(
         "ranges-offered",
         "hospproxy/outward/response_check.py",
-        "names = (KNOWN | more) - _OF_RANGES",
-        "names = KNOWN | more | _OF_RANGES",
+        "return (KNOWN | more) - _OF_RANGES",
+        "return KNOWN | more | _OF_RANGES",
         "clients are offered ranges that they cannot get",
         scene="odd answers",
     ),

@@ -176,12 +176,12 @@ class ProcessorTests(LargeCase):
 
             seen: list[Any] = []
 
-            def observe(call: Call, response: Response, sent: float, received: float) -> None:
+            def observe(_call: Call, response: Response, *_more: Any) -> None:
                 seen.extend(json.loads(response.body))  # noqa: B023
 
             check, turns = AnswerCheck(CONTRACT, HOSP, self.meter), Turns(self.clock)
             processor = UpstreamProcessor(
-                Upstream(), self.clock, (observe,), check=check.checked, large=LargeAnswers(check, turns)  # type: ignore[arg-type]
+                Upstream(), self.clock, (observe,), check=check.read, large=LargeAnswers(check, turns)  # type: ignore[arg-type]
             )  # fmt: skip
             exchange: Exchange = self.exchange("listNotes", client=Client(host="proxy.test"))
             done = Deferred.fromCoroutine(processor.process(evolve(exchange), self.fail))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from hospproxy.contract_document import load
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
 from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IProcessor, IUpstream
-from hospproxy.messages import Client, Headers, Origin, Request, Response
+from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream, UpstreamProcessor
 from hospproxy.outward.validators import dated, tagged
@@ -443,7 +443,7 @@ class Processor(SynchronousTestCase):
         self.assertEqual(given.headers.get(b"date"), b"Tue, 14 Nov 2023 22:13:20 GMT")
         self.assertEqual(upstream.asked, [(READ, CLIENT, 27.0)])
         self.assertEqual((exchange.trace.attempts, exchange.last_attempt.sent_at), (1, 101.0))
-        self.assertEqual(self.seen, [(READ, response, 100.0, 104.0)])
+        self.assertEqual(self.seen, [(READ, response, 100.0, 104.0, ABSENT)])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_silence(self) -> None:

@@ -82,19 +82,16 @@ class Writes:
         self._unknown: dict[bytes, Entry] = {}
 
     async def process(self, exchange: Identified, proceed: Proceed) -> Response:
-        call = exchange.call
-        if call.operation is outcomes.OPERATION or call.operation.is_write:
-            await self._recovery.wait(exchange)
-        if call.operation is outcomes.OPERATION:
-            return await outcomes.answer(exchange, self._keeping, self._claims)
-        if not call.operation.is_write:
+        if self.passes(exchange):
             return await proceed(exchange)
+        await self._recovery.wait(exchange)
+        if exchange.call.operation is outcomes.OPERATION:
+            return await outcomes.answer(exchange, self._keeping, self._claims)
         equal = self._entries.equal_of(exchange)
-        key = None if exchange.own else key_in(exchange.request.headers)
         if exchange.own:
             # A screening's note contains its own reference: no other worker need know about it.
             return await self._first(exchange, proceed, equal, None, None)
-        if key is not None:
+        if (key := key_in(exchange.request.headers)) is not None:
             whole = scoped(exchange, key)
             names = self._entries.names_of(exchange, whole)
             return await self._keyed(exchange, proceed, equal, self._entries.mac(whole), names)
@@ -107,6 +104,10 @@ class Writes:
         if first is not None:
             return await self._joined(exchange, proceed, first, equal, None, names)
         return await self._first(exchange, proceed, equal, None, names)
+
+    def passes(self, exchange: Identified) -> bool:
+        """A read, unless it asks for the outcome of a write."""
+        return not exchange.call.operation.is_write and exchange.call.operation is not outcomes.OPERATION
 
     async def _known(self, exchange: Identified, equal: bytes, key: bytes) -> Entry | None:
         """The write under an Idempotency-Key, also if it was entered under another master key."""

@@ -13,7 +13,7 @@ import msgspec
 
 from ...contract import Contract, Operation
 from ...exchange import Call
-from ...messages import Response
+from ...messages import ABSENT, Json, Response
 from ..ledger.store import HIGHEST_ID
 from .versions import Versions
 
@@ -45,16 +45,20 @@ class Sightings:
         self.overflowed: set[str] = set()
         self.versions = Versions(frozenset(contract.addresses))
 
-    def saw(self, call: Call, response: Response) -> None:
-        """Process a response: remember the highest id in it."""
+    def saw(self, call: Call, response: Response, document: Json = ABSENT) -> None:
+        """Process a response: remember the highest id in it.
+
+        :param document: its JSON; ABSENT: decode it here.
+        """
         name = call.operation.resource
         if name is None or not 200 <= response.status < 300 or call.operation.becomes_note is not None:
             return
-        document, field = _decoded(response.body), self._contract.resources[name].id
-        numbers = _ids(document, field)
-        for number in numbers:
-            if is_in_order(number) and number > self._highest.get(name, 0):
-                self._highest[name] = number
+        if document is ABSENT:
+            document = _decoded(response.body)
+        numbers = _ids(document, self._contract.resources[name].id)
+        highest = max(filter(is_in_order, numbers), default=0)
+        if highest > self._highest.get(name, 0):
+            self._highest[name] = highest
         if isinstance(document, dict) and len(numbers) == 1:
             self.versions.keep(name, str(numbers[0]), document)
             if call.operation.action == "create":

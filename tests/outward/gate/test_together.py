@@ -90,7 +90,9 @@ class TogetherTests(SynchronousTestCase):
                     "outward.upstream": UpstreamProcessor(
                         self.hosp,
                         self.clock,
-                        observers=(lambda _call, _answer, _sent, now: self.working_time.answered(now),),
+                        observers=(
+                            lambda _call, _answer, _sent, now, _document: self.working_time.answered(now),
+                        ),
                         silences=(self.working_time.silent,),
                         finish_s=25.0,
                     ),
