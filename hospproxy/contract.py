@@ -172,20 +172,24 @@ class Operation:
     deadline_s: float | None = None
     answers: Mapping[str, Expected] = field(factory=dict)
 
+    # Each request asks for these some fifty times.
+    is_read: bool = field(init=False)
+    """Whether this is a safe method (RFC 9110 §9.2.1)."""
+    is_write: bool = field(init=False)
+    """Whether this changes records at the upstream and must therefore have exactly one outcome."""
+
+    @is_read.default
+    def _is_safe(self) -> bool:
+        return self.method == "GET"
+
+    @is_write.default
+    def _has_one_outcome(self) -> bool:
+        return self.method != "GET" and not self.repeatable
+
     @property
     def certain_filters(self) -> frozenset[str]:
         """Parameters by which the upstream certainly filters a list: those that the contract lists."""
         return frozenset(one.name for one in self.query if not one.inferred)
-
-    @property
-    def is_read(self) -> bool:
-        """Whether this is a safe method (RFC 9110 §9.2.1)."""
-        return self.method == "GET"
-
-    @property
-    def is_write(self) -> bool:
-        """Whether this changes records at the upstream and must therefore have exactly one outcome."""
-        return not self.is_read and not self.repeatable
 
     def path(self, values: tuple[str, ...]) -> str:
         """Return the path with its parameters filled in; the values are in canonical spelling already."""

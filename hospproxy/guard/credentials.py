@@ -8,6 +8,7 @@ import re
 
 from attrs import field, frozen
 
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ALPHABET = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}\Z")
 
 
@@ -37,13 +38,13 @@ def parse_basic(value: bytes | None) -> Credentials | None:
         return None
     bare = token.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
     try:
-        raw = base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
+        raw = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
     except (binascii.Error, ValueError):
         return None
-    if b":" not in raw or any(byte < 0x20 or byte == 0x7F for byte in raw):
+    name, colon, password = raw.partition(b":")
+    if not colon or _CONTROL.search(raw) is not None:
         return None
-    name, _, password = raw.partition(b":")
-    canonical = b"Basic " + base64.b64encode(raw)
+    canonical = b"Basic " + binascii.b2a_base64(raw, newline=False)
     return Credentials(name=_text(name), password=_text(password), canonical=canonical)
 
 

@@ -7,7 +7,7 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule, Operation
@@ -178,7 +178,10 @@ class IdentityCheck:
 
     def _claim(self, exchange: Called, credentials: Credentials) -> _Claim:
         exchange.trace.claimed_name = credentials.name
-        call = evolve(exchange.call, authorization=credentials.canonical)
+        given = exchange.call
+        call = Call(
+            given.operation, given.path, given.query, given.document, given.accept, credentials.canonical
+        )
         return _Claim(exchange, call, hmac.digest(self._key, credentials.canonical, hashlib.sha256))
 
     async def _find_out(self, claim: _Claim) -> Identity | Response:

@@ -100,11 +100,13 @@ class Knowledge:
             return
         found = reader.records(response.body) if document is ABSENT else reader.rows(document)
         now, changed, known = self._clock.seconds(), self._changed, self._known
+        if not operation.is_write and began is not None and began <= self._all_changed:
+            return
         for number, values in found:
             key = (resource, number)
             if operation.is_write:
                 self._note_change(key)
-            elif began is not None and began <= max(changed.get(key, -math.inf), self._all_changed):
+            elif changed and began is not None and began <= changed.get(key, -math.inf):
                 continue
             known[key] = (now, values)
             known.move_to_end(key)
@@ -182,8 +184,12 @@ class _ResponseReader:
             if not isinstance(row, dict):
                 return []
             number = row.get(self._id_field)
-            if number is not None and _short(number):
-                values = {name: row[name] for name in self._fields if name in row and _short(row[name])}
+            if type(number) is int or (number is not None and _short(number)):
+                values = {}
+                for name in self._fields:
+                    value = row.get(name, msgspec.UNSET)
+                    if type(value) is int or _short(value):
+                        values[name] = value
                 found.append((str(number), values))
         return found
 

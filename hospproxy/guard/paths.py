@@ -13,6 +13,9 @@ _MAX_ID_DIGITS = 18
 _MAX_FILTER = 255
 """Longest value in characters of a parameter that the contract does not list itself."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_STEERING = re.compile(r"[/\\%?#;\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ESCAPED = re.compile(rb"[%+]")
 _WORD = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
@@ -29,14 +32,12 @@ def segments(path: bytes) -> tuple[tuple[str, ...], bool] | None:
     for raw in path.split(b"/"):
         if not raw:
             continue
-        plain = unquote_to_bytes(raw)
+        plain = unquote_to_bytes(raw) if b"%" in raw else raw
         try:
             text = plain.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        if text in (".", "..") or any(
-            character in "/\\%?#;" or character < " " or character == "\x7f" for character in text
-        ):
+        if text in (".", "..") or _STEERING.search(text) is not None:
             return None
         decoded.append(text)
     wants_json = bool(decoded) and decoded[-1].endswith(".json") and decoded[-1] != ".json"
@@ -113,11 +114,11 @@ def _as_json(value: str, types: frozenset[str]) -> Json:
 
 
 def _decoded(piece: bytes) -> str:
-    plain = unquote_to_bytes(piece.replace(b"+", b" "))
+    plain = unquote_to_bytes(piece.replace(b"+", b" ")) if _ESCAPED.search(piece) is not None else piece
     try:
         text = plain.decode("utf-8")
     except UnicodeDecodeError:
         raise Refused("The query is not UTF-8.", field="query") from None
-    if any(character < " " or character == "\x7f" for character in text):
+    if _CONTROL.search(text) is not None:
         raise Refused("The query contains a control character.", field="query")
     return text

@@ -16,6 +16,9 @@ from ..messages import ABSENT, Client, Headers, Json, Priority, Request, Respons
 from ..repeat import ALWAYS, Repeat
 from . import documents, paths
 
+_Match = tuple[Route, tuple[str, ...], bool]
+"""A route, the values of its parameters, and whether the path ended in ``.json``."""
+
 
 @implementer(IProcessor)
 class Validation:
@@ -46,6 +49,10 @@ class Validation:
         self._routes = (*contract.routes, *own)
         self._enforce = enforce
         self._judge = judge
+        self._by_length: dict[int, list[Route]] = {}
+        for route in self._routes:
+            self._by_length.setdefault(len(route.segments), []).append(route)
+        self._last: tuple[bytes, _Match | None] = (b"", self._match(b""))
 
     async def process(self, exchange: Exchange, proceed: ProceedTo[Called]) -> Response:
         request = exchange.request
@@ -76,7 +83,7 @@ class Validation:
         priority = Priority.WRITE if urgent else exchange.priority
         query, wrong = paths.query(request.query, operation)
         if query:
-            call = trace.call = evolve(call, query=query)
+            call = trace.call = Call(operation, tuple(values), query, ABSENT, accept, authorization)
         self._report(exchange, wrong, "schema:query")
         if operation.check is not None and documents.is_left(request):
             return await proceed(exchange.called(call, priority))
@@ -103,22 +110,31 @@ class Validation:
 
     def body_limit(self, method: str, path: bytes) -> int:
         """Return the maximum bytes of content for a target; arrival calls it before it reads the body."""
-        found = paths.segments(path)
-        matched = match(self._routes, found[0]) if found else None
+        matched = self._matched(path)
         operation = matched[0].operations.get(method) if matched else None
         return operation.max_body_bytes if operation else 1 << 20
 
     def _route(self, request: Request) -> tuple[Route, list[str], bool]:
-        found = paths.segments(request.path)
-        matched = match(self._routes, found[0]) if found else None
-        if found is None or matched is None:
+        matched = self._matched(request.path)
+        if matched is None:
             raise Refused("There is nothing at this path.", status=404)
-        route, given = matched
+        route, given, wants_json = matched
         spelling = paths.canonical_word if route.text_ids else paths.canonical_id
         values = [value for value in map(spelling, given) if value is not None]
         if len(values) != len(given):
             raise Refused("No record can have this id.", status=404)
-        return route, values, found[1]
+        return route, values, wants_json
+
+    def _matched(self, path: bytes) -> _Match | None:
+        """Find the route of a path. Arrival asks for its limit just before its request comes here."""
+        if self._last[0] != path:
+            self._last = (path, self._match(path))
+        return self._last[1]
+
+    def _match(self, path: bytes) -> _Match | None:
+        found = paths.segments(path)
+        matched = match(self._by_length.get(len(found[0]), ()), found[0]) if found else None
+        return (*matched, found[1]) if found and matched else None
 
     def _options(self, request: Request) -> Response:
         if request.path == b"*":

@@ -62,8 +62,11 @@ def expected_of(operation: Operation, status: int) -> Expected:
     That is the entry for its status, else ``2XX``, else the only entry there is.
     """
     answers = operation.answers
+    said = answers.get(str(status))
+    if said is not None:
+        return said
     only = next(iter(answers.values())) if len(answers) == 1 else _NONE
-    return answers.get(str(status)) or answers.get("2XX") or only
+    return answers.get("2XX") or only
 
 
 def media_type(headers: Headers) -> str:

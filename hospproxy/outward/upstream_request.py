@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from attrs import field, frozen
@@ -13,6 +13,7 @@ from ..messages import ABSENT, Client
 
 _ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
 _PORTS = {"http": 80, "https": 443}
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*+")
 _TARGET = re.compile(r"/[!-~]*+")
 VIA = "hospproxy"
 """The proxy's name in Via. Each installation appends a suffix of its own (``via_name``)."""
@@ -111,7 +112,7 @@ def build_message(call: Call, client: Client, target: UpstreamTarget, name: str 
     :param name: the proxy's name, for Via.
     """
     path = target.base + call.operation.path(call.path)
-    query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""
+    query = _encoded(call.query)
     body = None if call.document is ABSENT else msgspec.json.encode(call.document)
     chain = [address for address in (client.address, *client.chain) if address]
     headers = [
@@ -133,6 +134,15 @@ def build_message(call: Call, client: Client, target: UpstreamTarget, name: str 
     if body is not None:
         headers.append((b"Content-Type", b"application/json"))
     return Message(call.operation.method, f"{path}{query}" or "/", tuple(headers), body)
+
+
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """The query with its question mark; "" if there is none."""
+    return "?" + "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in query]) if query else ""
+
+
+def _quoted(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) is not None else quote(text, safe="")
 
 
 def _octets(value: str) -> bytes:

@@ -146,7 +146,7 @@ _OUTWARD = (
     Mutant(
         "query-not-sent",
         "hospproxy/outward/upstream_request.py",
-        'query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""',
+        "query = _encoded(call.query)",
         'query = ""',
         "HOSP gets no filter",
         habits=("note",),

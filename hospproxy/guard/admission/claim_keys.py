@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from attrs import field, frozen
@@ -14,6 +15,10 @@ from ..credentials import Credentials
 
 MAX_NAME: Final = 256
 """Characters of a claimed name that are used: Unicode normalisation of many accents takes quadratic time."""
+
+
+_source = lru_cache(maxsize=1024)(source_of)
+"""The addresses of a hospital are few, and each request has one."""
 
 
 @frozen(slots=True)
@@ -53,7 +58,7 @@ class Keys:
 
     def address(self, address: str) -> bytes:
         """Return the key of an address."""
-        return self._of(b"address ", source_of(address))
+        return self._of(b"address ", _source(address))
 
     def _of(self, kind: bytes, text: str) -> bytes:
         return hmac.digest(self.names, kind + text.encode("utf-8", "surrogatepass"), hashlib.sha256)

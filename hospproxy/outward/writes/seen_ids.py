@@ -56,7 +56,7 @@ class Sightings:
         if document is ABSENT:
             document = _decoded(response.body)
         numbers = _ids(document, self._contract.resources[name].id)
-        highest = max(filter(is_in_order, numbers), default=0)
+        highest = _highest(numbers)
         if highest > self._highest.get(name, 0):
             self._highest[name] = highest
         if isinstance(document, dict) and len(numbers) == 1:
@@ -180,7 +180,18 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
+def _highest(numbers: list[Id]) -> int:
+    """The highest of the ids that can be compared everywhere; 0 if there is none."""
+    if numbers and set(map(type, numbers)) == {int}:
+        highest: Any = max(numbers)
+        if is_in_order(highest):
+            return highest
+    return max(filter(is_in_order, numbers), default=0)
+
+
 def _ids(document: Any, field: str) -> list[Id]:
     rows = document if isinstance(document, list) else [document]
-    found = [row.get(field) for row in rows if isinstance(row, dict)]
+    found: list[Any] = [row.get(field) for row in rows if isinstance(row, dict)]
+    if set(map(type, found)) == {int}:
+        return found
     return [number for number in found if isinstance(number, (int, str)) and not isinstance(number, bool)]
