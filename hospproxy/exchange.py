@@ -243,10 +243,11 @@ class Identified(Called):
 
     def apart(self) -> Self:
         """A copy for work that may outlive this request. The two share the rule hits and the aftermath only."""
-        return evolve(
-            self,
-            due=evolve(self.due),
-            trace=evolve(self.trace),
-            presence=evolve(self.presence),
-            last_attempt=evolve(self.last_attempt),
-        )
+        presence, attempt = self.presence, self.last_attempt
+        return type(self)(
+            self.request, self.arrived, self.wall, Deadline(self.due.at), self.priority, self.own, self.on_behalf_of,
+            self.past_cache, self.look_first, evolve(self.trace),
+            Presence(presence.gone, presence.left_at, presence.on_leaving),
+            LastAttempt(attempt.sent_at, attempt.left_behind), self.aftermath,
+            call=self.call, sent=self.sent, credentials=self.credentials, identity=self.identity, offline=self.offline,
+        )  # fmt: skip

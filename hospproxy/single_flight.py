@@ -25,6 +25,7 @@ class Flight(Generic[Result]):
 
     def __init__(self) -> None:
         self._waiting: list[Deferred[Result]] = []
+        self._abandoned: Callable[[], object] = _nothing
         self._task: Deferred[None] | None = None
         self._outcome: Result | Failure | None = None
         self._ended = False
@@ -48,6 +49,8 @@ class Flight(Generic[Result]):
 
         def over(outcome: Result | Failure) -> None:
             self._ended, self._outcome = True, outcome
+            # It refers to whoever holds this flight. Without it nothing here waits for the garbage collector.
+            self._abandoned = _nothing
             waiting, self._waiting = self._waiting, []
             ended(outcome, bool(waiting))
             for waiter in waiting:
@@ -125,6 +128,10 @@ class SingleFlight(Generic[Result]):
         flight = self._joinable[key] = Flight[Result]()
         flight.start(begin, abandoned=close, ended=ended)
         return flight
+
+
+def _nothing() -> None:
+    """For work that has ended: nobody can abandon it."""
 
 
 def _report(outcome: object) -> None:

@@ -237,8 +237,9 @@ class Cache:
             return self._place_of_stranger(exchange, lifetime_s)
         accounts = self._memory.accounts
         settled = accounts.settled(identity)
-        key = key_of(call, client, identity, accounts.generation(identity))
-        name = key_of(call, client, identity, 0)
+        generation = accounts.generation(identity)
+        key = key_of(call, client, identity, generation)
+        name = key if generation == 0 else key_of(call, client, identity, 0)
         return Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
 
     def _place_of_stranger(self, exchange: Identified, lifetime_s: float) -> Place | None:

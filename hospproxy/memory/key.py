@@ -51,13 +51,16 @@ def key_of(call: Call, client: Client, identity: Identity | None, generation: in
         [_text(value) for value in call.path],
         [_text(value) for value in query],
     )
-    return hashlib.blake2b(b"".join(_packed(part) for part in parts), digest_size=32).digest()
+    return hashlib.blake2b(b"".join(map(_packed, parts)), digest_size=32).digest()
 
 
 def _packed(parts: Iterable[bytes]) -> bytes:
     """Encode parts so that no two sequences give the same bytes: their number, then each with its length."""
-    listed = list(parts)
-    return len(listed).to_bytes(4, "big") + b"".join(len(part).to_bytes(8, "big") + part for part in listed)
+    packed = [b""]
+    for part in parts:
+        packed += (len(part).to_bytes(8, "big"), part)
+    packed[0] = (len(packed) // 2).to_bytes(4, "big")
+    return b"".join(packed)
 
 
 def _text(value: str) -> bytes:

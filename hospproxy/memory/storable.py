@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from attrs import evolve
 
 from ..contract import Contract, Operation
 from ..messages import Headers, Origin, Response
@@ -98,7 +97,11 @@ def _is_whole(response: Response) -> bool:
 
 def to_keep(response: Response) -> Response:
     """A response without the fields that belong to one exchange only, ready to be stored."""
-    return evolve(response, headers=response.headers.without(*_OF_ONE_EXCHANGE), origin=Origin.MEMORY)
+    headers = response.headers.without(*_OF_ONE_EXCHANGE)
+    return Response(
+        response.status, headers, response.body, Origin.MEMORY, response.handed_over, response.chunks,
+        response.shortcut,
+    )  # fmt: skip
 
 
 def initial_age(headers: Headers) -> int:

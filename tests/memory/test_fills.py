@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -43,6 +45,17 @@ class FillsTests(SynchronousTestCase):
         self.assertEqual(came, [DONE])
         self.assertIsNone(self.fills.joinable(b"key"))
         self.assertEqual(len(self.fills), 0)
+
+    def test_nothing_of_it_waits_for_the_garbage_collector(self) -> None:
+        """A fetch holds its whole exchange, so a cycle would keep that of each miss until a collection."""
+        fill = self.begin()
+        self.wait(fill)
+        gone = weakref.ref(fill)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.work.pop().callback(DONE)
+        del fill
+        self.assertIsNone(gone())
 
     def test_an_answer_that_is_there_at_once(self) -> None:
         async def fetch(_: Fill) -> Fetched:
