@@ -117,8 +117,8 @@ class Delivery:
         if self._rules is not None:
             # The journal is closed. A record that they see only now must be seen after the next start.
             await self._rules.stop(0.0)
-        await self._carriers.stop(max(0.0, timeout_s - _ALERTS_S))
         await self._noticing.stop()
+        await self._carriers.stop(max(0.0, timeout_s - _ALERTS_S))
         self._upkeep.stop()
 
     def _tend(self) -> None:

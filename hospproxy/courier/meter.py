@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -27,6 +28,7 @@ class SentMeter:
         self._counts: dict[_Key, float] = {}
         self._gauges: dict[_Key, Callable[[], float]] = {}
         self._sent: dict[_Key, float] = {}
+        self._sending = False
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         key = name, tuple(labels.items())
@@ -40,6 +42,15 @@ class SentMeter:
 
     def send(self) -> None:
         """Send what was counted, and the gauges that have changed. An empty message shows that we are alive."""
+        if self._sending:
+            return  # a gauge that failed was logged, and each log line asks for this
+        self._sending = True
+        try:
+            self._send_all()
+        finally:
+            self._sending = False
+
+    def _send_all(self) -> None:
         counts, self._counts = self._counts, {}
         values = {key: self._read(key[0], read) for key, read in self._gauges.items()}
         changed = {key: value for key, value in values.items() if self._sent.get(key) != value}
@@ -50,8 +61,8 @@ class SentMeter:
         try:
             return float(read())
         except Exception:  # one failing gauge must not hide the other metrics
-            self._log.failure("gauge {name} cannot be read (a bug); it is reported as -1", name=name)
-            return -1.0
+            self._log.failure("gauge {name} cannot be read (a bug); it is reported as NaN", name=name)
+            return math.nan
 
 
 def _listed(values: dict[_Key, float]) -> list[Counted]:

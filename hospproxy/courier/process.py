@@ -32,11 +32,13 @@ from ..errors import RecordFailed
 from ..folders import make_private, remove_left
 from ..interfaces import IJournal
 from ..record.alerts.build_alerts import FILE as LEARNT
-from ..record.sinks.pace import NEVER_BUSY, Pace
+from ..record.sinks.build_sinks import WriterError
+from ..record.sinks.pace import Pace
 from ..record.sinks.positions import FOLDER
 from ..record.trail.ends import JournalEnds
 from ..record.trail.files import lock_of, locked
 from ..record.trail.record_line import encode_record
+from ..secrets import KeyFileError
 from ..shutdown import leave
 from .delivery import Delivery, pause
 from .messages import (
@@ -166,10 +168,11 @@ class CourierMain:
                 self._meter,
                 self._journal,
                 self._ends.live,
-                pace=lambda: Pace(NEVER_BUSY),
+                pace=lambda: Pace(apart=True),
             )
         except Exception as error:
-            traceback.print_exc()
+            if not isinstance(error, OSError | WriterError | KeyFileError):
+                traceback.print_exc()
             print(f"it cannot start: {error}", file=sys.stderr)
             leave(1)
         if delivery.reader is not None:

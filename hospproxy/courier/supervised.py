@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..config import Settings
 
 _log = Logger()
-HUNG_S: Final = 60.0
+HUNG_S: Final = 120.0
 """Seconds without a report after which the process is killed and replaced."""
 _LOOK_S: Final = 5.0
 _POLL_S: Final = 0.05
@@ -68,7 +68,7 @@ class CourierProcess:
         self._ends = ends
         self._process: ChildProcess | None = None
         self._channel: Channel | None = None
-        self._ready = self._closing = self._stopping = False
+        self._ready = self._silent = self._closing = self._stopping = False
         self._exits = 0
         self._began = 0.0
         self._restart: IDelayedCall | None = None
@@ -220,10 +220,21 @@ class CourierProcess:
         return sum(end.seq for end in self._ends.live().values())
 
     def _look(self) -> None:
-        """Replace a process that hangs: its carriers would never go on."""
-        if self._process is not None and self._reactor.seconds() - self._reported.at > HUNG_S:
-            _log.error("The courier has not reported for {hung_s:g} s; sending SIGKILL", hung_s=HUNG_S)
+        """Log when the process falls silent. Replace one that hangs: its carriers would never go on."""
+        if self._process is None:
+            return
+        silent_s = self._reactor.seconds() - self._reported.at
+        silent = self._ready and self._reported.is_silent
+        if silent_s > HUNG_S:
+            _log.error(
+                "The courier has not reported for {silent_s:.0f} s; sending SIGKILL", silent_s=silent_s
+            )
             self._kill()
+        elif silent and not self._silent:
+            _log.warn("The courier is silent: no report for {silent_s:.0f} s", silent_s=silent_s)
+        elif self._silent and not silent:
+            _log.info("The courier reports again")
+        self._silent = silent
 
     def _kill(self) -> None:
         if self._process is not None:

@@ -211,7 +211,9 @@ class Carrier:
                     return
                 continue  # the stop came during this round, which did not see the journal's last records
             records = sum(end.seq for end in self._ends().values())
-            rest_s = self._pace.rest_s(records, self._time.clock.seconds(), self.behind_s, more=more)
+            rest_s = self._pace.rest_s(
+                records, self._time.clock.seconds(), self.behind_s, more=more, behind=self.behind_records
+            )
             if rest_s and not (self._stopping and more):
                 await self._pause(rest_s)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.sinks.pace import LATE_S, REST_S, TICK_S, Pace
+from hospproxy.record.sinks.pace import FULL, LATE_S, REST_S, TICK_S, Pace
 
 
 class RequestsGoFirst(SynchronousTestCase):
@@ -21,6 +21,13 @@ class RequestsGoFirst(SynchronousTestCase):
         for second in range(1, 10):
             self.assertEqual(pace.rest_s(second * 1000, float(second), 0.0, more=True), REST_S)
         self.assertEqual(pace.rest_s(9000, 9.1, LATE_S + 1, more=True), TICK_S)
+
+    def test_in_a_process_of_its_own_only_full_parcels_follow_one_another(self) -> None:
+        pace = Pace(apart=True)
+        pace.rest_s(0, 0.0, 0.0, more=False)
+        self.assertEqual(pace.rest_s(1000, 1.0, 0.0, more=True, behind=FULL), 0.0)
+        self.assertEqual(pace.rest_s(2000, 2.0, 0.0, more=True, behind=FULL - 1), REST_S)
+        self.assertEqual(pace.rest_s(2000, 3.0, 0.0, more=True, behind=1), 0.0)
 
     def test_when_it_is_over_the_rest_is_caught_up_with(self) -> None:
         pace = Pace()
