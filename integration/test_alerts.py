@@ -71,6 +71,7 @@ async def test_wrong_passwords(processes: Processes) -> None:
 async def test_what_is_switched_off_is_not_noticed(processes: Processes) -> None:
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options="[alerts]\nfailed_logins_by_address = 0\n")
+    await proxy.until_said("The courier follows")
     for _ in range(20):
         await ask(proxy.plain_url, "GET", "/hospitals", user="staff1", password="no")
     await proxy.stop()
@@ -81,6 +82,7 @@ async def test_what_is_switched_off_is_not_noticed(processes: Processes) -> None
 async def test_a_note_in_anothers_name_and_many_patients(processes: Processes) -> None:
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options="[alerts]\npatients = 2\n")
+    await proxy.until_said("The courier follows")
     patients = (await ask(proxy.plain_url, "GET", "/patients", user="staff1")).json()
     me = (await ask(proxy.plain_url, "GET", "/staffs/me", user="staff1")).json()
     note = {"patient_id": patients[0]["id"], "content": "x", "staff_id": me["id"] + 1}
@@ -96,6 +98,7 @@ async def test_a_note_in_anothers_name_and_many_patients(processes: Processes) -
 async def test_what_is_learnt_outlives_a_restart(processes: Processes) -> None:
     hosp = await processes.hosp()
     first = await processes.proxy(hosp.url)
+    await first.until_said("The courier follows")
     await ask(first.plain_url, "GET", "/hospitals", user="staff1")
     assert await first.stop() == 0
     file = first.state / "noticing.json"
@@ -109,6 +112,7 @@ async def test_what_is_learnt_outlives_a_restart(processes: Processes) -> None:
 
     file.write_text("{")
     third = await processes.proxy(hosp.url, state=first.state)
+    await third.until_said("The courier follows")
     assert (await ask(third.plain_url, "GET", "/hospitals", user="staff1")).status == 200
     assert await third.stop() == 0
     assert "Alert rules start learning again" in third.log

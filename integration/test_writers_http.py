@@ -101,6 +101,7 @@ async def until_well(proxy: Proxy, writer: str = "http") -> None:
 async def test_all_of_it_is_posted_the_end_at_the_stop_too(processes: Processes, receiver: Receiver) -> None:
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options=options(processes.folder, receiver))
+    await proxy.until_said("The courier follows")
     await requests(proxy, 20)
     assert await proxy.stop() == 0
     judge(receiver, proxy)
@@ -152,6 +153,7 @@ async def test_a_proxy_that_is_killed_goes_on_where_it_was(processes: Processes,
         await proxy.exit_status()
         receiver.status = 200
         proxy = await processes.proxy(hosp.url, options=written, state=proxy.state)
+    await proxy.until_said("The courier follows")
     await requests(proxy, 3)
     assert await proxy.stop() == 0
     judge(receiver, proxy)
@@ -198,6 +200,7 @@ async def test_a_plugin_of_somebody_else(processes: Processes, monkeypatch: Any)
     entry = '[[audit_plugins]]\nname = "copy"\nkind = "to_file"\noptions = {{ {} = {} }}\n'
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options=entry.format("path", json.dumps(str(target))))
+    await proxy.until_said("The courier follows")
     await requests(proxy, 3)
     assert await proxy.stop() == 0
     assert target.read_bytes().splitlines() == lines(proxy)
