@@ -135,7 +135,7 @@ async def test_four_workers_have_one_that_delivers_the_records_of_all(
     redis = await processes.redis()
     given = options(processes.folder, receiver, WITH_REDIS.format(port=redis.port))
     proxy = await processes.proxy(hosp.url, top="workers = 4\n", options=given)
-    await proxy.until_said("worker 3 is serving")
+    await until(lambda: proxy.log.count("Audit records go to") == 4)
     pid = await courier_of(proxy)
     await requests(proxy, 40)
     assert couriers_of(proxy) == [pid]

@@ -105,8 +105,17 @@ class JournalEnds:
 
     def live(self) -> dict[str, Position]:
         """Return how far each journal may be read that a worker writes, or was the last to write."""
-        found = (self.of(worker) for worker in range(self._workers))
-        return {note[0].journal: note[0] for note in found if note is not None}
+        ends: dict[str, Position] = {}
+        for worker in range(self._workers):
+            note = self.of(worker)
+            if note is None:
+                continue
+            end = note[0]
+            known = ends.get(end.journal)
+            # A worker that starts takes the journal of one that has ended, whose note remains.
+            if known is None or (known.number, known.offset) < (end.number, end.offset):
+                ends[end.journal] = end
+        return ends
 
     def open(self) -> list[str]:
         """Return the journals that are not closed."""

@@ -6,7 +6,7 @@ import mmap
 import os
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,12 +32,21 @@ class Notes(SynchronousTestCase):
 
     @given(POSITIONS, POSITIONS)
     def test_another_process_reads_what_was_noted(self, first: Position, third: Position) -> None:
+        assume(first.journal != third.journal)
         self.ends.publish(0, first)
         self.ends.publish(2, third, closed=True)
         self.assertEqual(self.others.of(0), (first, False))
         self.assertEqual(self.others.of(2), (third, True))
         self.assertEqual(self.others.live(), {first.journal: first, third.journal: third})
         self.assertEqual(self.others.open(), [first.journal])
+
+    def test_of_a_journal_that_another_worker_has_taken_over_the_later_end_counts(self) -> None:
+        before, after = Position("w1", 1, 900, 5), Position("w1", 2, 100, 7)
+        for first, second in ((before, after), (after, before)):
+            self.ends.publish(0, first, closed=first is before)
+            self.ends.publish(2, second, closed=second is before)
+            self.assertEqual(self.others.live(), {"w1": after})
+            self.assertEqual(self.others.open(), ["w1"])
 
     def test_half_a_note_is_not_read(self) -> None:
         """Its writer was killed in between: the note before it is still true."""
