@@ -15,8 +15,8 @@ a write. In reading order:
 * ``ledger_entries.py``: entries in the ledger. ``recovery.py`` takes over what earlier processes left.
 * ``claims.py``: interface to other workers and machines. ``elsewhere.py`` is the processor's side of it, and
   ``redis/`` implements it.
-* ``duplicates.py`` reports a write that was carried out twice. ``background.py``, ``keys.py``,
-  ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an
+* ``duplicates.py``: reports a write that was carried out twice.
+* ``background.py``, ``keys.py``, ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an
   outcome.
 
 ``build_writes.py`` builds them from the settings. ``conditions.py`` uses ``verdict.moment``. Nothing
