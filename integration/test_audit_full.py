@@ -20,7 +20,7 @@ from .small_disk import SmallDisk, small_disk
 from .test_audit_kill import lines_of, unrecorded
 from .test_audit_trail import get, metrics, post, verified
 
-RESERVE = 256 << 10
+RESERVE = 128 << 10
 WRITES = ("write", "write after a continue")
 READS = ("hit", "another's hit", "not modified or not")
 _PATIENCE_S = 60
