@@ -252,6 +252,17 @@ class AfterSending(UpstreamCase):
         self.assertTrue(connection.transport.disconnected)
         self.nothing_left()
 
+    def test_what_comes_after_the_end_of_an_attempt_is_nobodys(self) -> None:
+        for call in (READ, WRITE):
+            answer = self.send(call, timeout_s=5.0)
+            connection = self.connect()
+            self.reactor.advance(5.0)
+            self.failure(answer)
+            connection.dataReceived(OK)
+            connection.connectionLost(Failure(ConnectionLost()))
+        self.send()
+        self.assertEqual(len(self.reactor.tcpClients), 3)
+
     def test_a_body_that_drips_past_the_deadline(self) -> None:
         answer = self.send(WRITE, timeout_s=5.0)
         connection = self.connect()
@@ -340,6 +351,26 @@ class KeptConnections(UpstreamCase):
         connection.connectionLost(Failure(ConnectionDone()))
         self.nothing_left()
 
+    def test_its_time_counts_from_its_last_request(self) -> None:
+        connection = self.kept()
+        self.reactor.advance(20.0)
+        self.send()
+        connection.dataReceived(OK)
+        self.reactor.advance(29.0)
+        self.assertFalse(connection.transport.disconnecting)
+        self.reactor.advance(1.0)
+        self.assertTrue(connection.transport.disconnecting)
+
+    def test_the_last_one_that_was_used_is_used_first(self) -> None:
+        for _ in range(2):
+            self.send()
+        first, second = self.connect(0), self.connect(1)
+        for connection in (first, second):
+            connection.dataReceived(OK)
+            connection.transport.clear()
+        self.send()
+        self.assertEqual((first.transport.value(), second.transport.value()[:4]), (b"", b"GET "))
+
     def test_bytes_that_nobody_asked_for_end_it(self) -> None:
         """They would be taken for the response to the next request, which may be another user's."""
         connection = self.kept()
@@ -384,6 +415,14 @@ class KeptConnections(UpstreamCase):
         connection.connectionLost(Failure(ConnectionDone()))
         self.successResultOf(closed)
         self.nothing_left()
+
+    def test_one_that_was_in_use_at_the_closing_is_not_kept(self) -> None:
+        answer = self.send()
+        connection = self.connect()
+        self.successResultOf(self.upstream.close())
+        connection.dataReceived(OK)
+        self.assertEqual(self.successResultOf(answer).body, b"ok")
+        self.assertTrue(connection.transport.disconnecting)
 
     def test_closing_does_not_wait_for_ever(self) -> None:
         connection = self.kept()
