@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -158,6 +158,9 @@ bench-profile: environment $(PEERS) ## show in which modules the time of a TLS h
 bench-instructions: environment $(PEERS) ## count the instructions of a TLS hit with Valgrind (ten minutes)
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need valgrind
 	$(BIN)/python -m benchmarks.peers.instructions
+
+bench-hit: environment $(PEERS) ## measure what a cache hit costs between the socket and the journal, beside nginx (two minutes)
+	$(BIN)/python -m benchmarks.hit $(BENCH)
 
 simulate: environment ## simulate the whole service in virtual time for an hour, with new seeds; report which guarantee broke
 	$(BIN)/python -m simulation --minutes 60 --keep build/simulation

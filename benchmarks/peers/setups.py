@@ -35,6 +35,8 @@ class Site:
     :param tls: for peers that serve either TLS or plain HTTP: which.
     :param before: words in front of the command of hospproxy or nginx; nginx is then a single process.
     :param twistd: words that run twistd, instead of its script.
+    :param options: more sections for hospproxy's options file.
+    :param checkout: where hospproxy's code is; None for this checkout.
     """
 
     folder: Path
@@ -46,6 +48,8 @@ class Site:
     tls: bool = False
     before: tuple[str, ...] = ()
     twistd: tuple[str, ...] = ()
+    options: str = ""
+    checkout: Path | None = None
 
     @property
     def cores(self) -> frozenset[int]:
@@ -135,12 +139,21 @@ def hospproxy(site: Site) -> Iterator[Peer]:
             f'[[listeners]]\nurl = "http://127.0.0.1:{plain}"\nplain = "serve"\n'
             + OPTIONS.format(caching=str(site.caching).lower())
             + more
+            + site.options
         )
         twistd = site.twistd or (str(Path(sys.executable).parent / "twistd"),)
         options = ["-n", "--pidfile=", "hospproxy", "--config", str(file)]
         command = [*site.before, sys.executable, *twistd, *options]
+        code = {} if site.checkout is None else {"PYTHONPATH": str(site.checkout)}
         pid = stack.enter_context(
-            run("hospproxy", command, site.folder, ports=[tls, plain, admin], cores=site.cores)
+            run(
+                "hospproxy",
+                command,
+                site.folder,
+                ports=[tls, plain, admin],
+                cores=site.cores,
+                environment=code,
+            )
         )
         yield Peer(plain, tls, (pid, *roots), admin)
 
