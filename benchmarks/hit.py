@@ -65,7 +65,10 @@ def _serving(peer: Peer) -> list[int]:
 
 
 def rows(found: dict[str, list[Cost]]) -> list[list[str]]:
-    """One row for each: medians, and how many times the last one's cost in the same round."""
+    """One row for each: medians, the least, and how many times the last one's cost in the same round.
+
+    Other work on the machine only makes a hit dearer, so the least is nearest to what it costs alone.
+    """
     last = list(found.values())[-1]
     made = []
     for name, costs in found.items():
@@ -74,6 +77,7 @@ def rows(found: dict[str, list[Cost]]) -> list[list[str]]:
             [
                 name,
                 f"{median(each.whole_us for each in costs):.1f}",
+                f"{min(each.whole_us for each in costs):.1f}",
                 f"{median(each.user_us for each in costs):.1f}",
                 f"{median(each.system_us for each in costs):.1f}",
                 f"{median(times):.2f} ({times[0]:.2f}–{times[-1]:.2f})",
@@ -85,8 +89,8 @@ def rows(found: dict[str, list[Cost]]) -> list[list[str]]:
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hit", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one turn (default 3)")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each (default 10)")
+    parser.add_argument("--seconds", type=int, default=2, help="of one turn (default 2)")
     parser.add_argument("--connections", type=int, default=64, help="kept alive (default 64)")
     parser.add_argument("--plain", action="store_true", help="without TLS")
     parser.add_argument(
@@ -120,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
                 costs = cost(_serving(peer), load)
                 if turn:  # the first turn warms up
                     found.setdefault(word, []).append(costs)
-    print(table(["checkout", "µs a hit", "user", "system", "times nginx"], rows(found)))
+    print(table(["checkout", "µs a hit", "least", "user", "system", "times nginx"], rows(found)))
     return 0
 
 

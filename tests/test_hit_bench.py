@@ -16,5 +16,5 @@ class HitCostTests(SynchronousTestCase):
         ours = [Cost(40.0, 10.0), Cost(60.0, 20.0), Cost(30.0, 10.0)]
         last = [Cost(10.0, 15.0), Cost(20.0, 20.0), Cost(10.0, 10.0)]
         found = rows({"this": ours, "nginx": last})
-        self.assertEqual(found[0], ["this", "50.0", "40.0", "10.0", "2.00 (2.00–2.00)"])
+        self.assertEqual(found[0], ["this", "50.0", "40.0", "40.0", "10.0", "2.00 (2.00–2.00)"])
         self.assertEqual(found[1][-1], "1.00 (1.00–1.00)")

@@ -9,6 +9,7 @@ In reading order:
 * ``limits.py``: rules that use several limits of ``options/arrival_section.py``, and limits that are no options.
 * ``listener_context.py``: the state that all connections of the process share; it is handed to each listener's factory.
 * ``listeners.py``: opens the ports that the options describe; reloads certificates; stops listening.
+* ``client_sockets.py``: polls the sockets of all clients together, and sends at once.
 * ``connection_state.py``: the states of a connection, and the table of transitions. Pure.
 * ``factory.py``, ``http1.py``: one protocol instance per connection; it does the I/O and tells the table what happened.
 * ``supervised.py``, ``client_deadline.py``: what the sweep and the shutdown may do to a connection, and its deadline.

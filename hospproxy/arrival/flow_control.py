@@ -82,6 +82,12 @@ class Outflow:
     def send(self, transport: Any, pieces: Sequence[bytes]) -> None:
         """Write a response, step by step."""
         self._transport = transport
+        if not self._rest and self.deadline is None and not self._gone:
+            size = sum(map(len, pieces))
+            if size <= self._step:
+                self._size = size
+                transport.writeSequence(pieces)
+                return
         self._rest.extend(map(memoryview, pieces))
         if self.blocked:  # TLS collects small responses, so its buffer may have filled up since
             self._hold(self._held + sum(map(len, pieces)))

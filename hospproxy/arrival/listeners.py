@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTCP
 from ..words import Reload
 from ..worker import Worker, WorkerLike
 from .authority import without_port
+from .client_sockets import ClientSockets
 from .drain import stop
 from .factory import Http1Factory
 from .front.proxy_protocol import ProxyHeaderFactory
@@ -158,6 +159,7 @@ class Listeners:
         """
         entrances = iter(self._entrances)
         given = iter(sockets or ())
+        clients = ClientSockets(reactor)
         try:
             for value, address in self._values:
                 factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot satisfy
@@ -175,6 +177,7 @@ class Listeners:
                     self.ports.append(_adopted(reactor, taken, factory))
                 else:
                     self.ports.append(reactor.listenTCP(address.port, factory, BACKLOG, address.host))
+                clients.adopt(self.ports[-1])
         except BaseException:
             for port in self.ports:
                 port.stopListening()
