@@ -7,6 +7,7 @@
   expiry warnings).
 * ``renewal.py``: checks certificate files for changes and replaces what was read from them.
 * ``handshakes.py``: limits on handshakes in progress, per address and in all.
+* ``transport.py``, ``open_connection.py``: the TLS side of one connection.
 * ``secure.py``: HTTP/1.1 over TLS; adds HSTS and the client's certificate.
 * ``option_files.py``: checks the certificate files that the options name.
 

@@ -9,15 +9,13 @@ from attrs import field, frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IReactorTime
-from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from ..factory import Http1Factory
 from .certificates import CertificatePair, host_names
-from .hello import server_name
+from .transport import TlsTransport
 
 CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -136,38 +134,6 @@ class Doorway:
         connection.set_accept_state()
         connection.set_app_data(protocol)
         return connection
-
-
-class TlsTransport(BufferingTLSTransport):
-    """The TLS side of one connection.
-
-    If there are several certificates, it reads the server name before the handshake.
-    """
-
-    factory: TlsFactory
-
-    def __init__(self, factory: TlsFactory, wrapped: Any) -> None:
-        super().__init__(factory, wrapped)
-        self._hello: bytearray | None = bytearray() if factory.doorway.contexts.named else None
-
-    def dataReceived(self, data: bytes) -> None:
-        """Receive bytes from the network (IProtocol)."""
-        if self._hello is not None:
-            self._hello += data
-            data = bytes(self._hello)
-            name = server_name(data)
-            if name is None:
-                return
-            self._hello = None
-            # The connection object that was created at first has not seen a byte yet, so it can be replaced.
-            self._tlsConnection = self.factory.doorway.named(self, name)
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is closed (IProtocol)."""
-        self._hello = None
-        self.factory.handshakes.end(self, "failed")
-        super().connectionLost(reason)
 
 
 class TlsFactory(TLSMemoryBIOFactory):
