@@ -79,7 +79,8 @@ from .record.patient import PatientOfRecord
 from .record.sinks.build_sinks import check_writers
 from .record.trail.build_journal import journal_for, refusal
 from .record.trail.ends import JournalEnds
-from .record.trail.journal import Journal, NullJournal
+from .record.trail.journal import Journal
+from .record.trail.null_journal import NullJournal
 from .secrets import MasterKey
 from .watch.metrics import Metrics
 

@@ -13,7 +13,7 @@ from .errors import ProxyError
 from .exchange import Call, Exchange, Identified
 from .late_responses import Aftermath
 from .messages import Client, Priority, Request, Response
-from .repeat import Repeat
+from .repeat import Repeat, Told
 
 if TYPE_CHECKING:
     from .record.disclosures import Disclosure
@@ -193,6 +193,16 @@ class IJournal(Interface):
         """
 
 
+class ILineJournal(IJournal):
+    """A journal of a process that answers requests."""
+
+    def append_line(line: bytes, kind: str, told: Told, disclosure: Disclosure | None = None) -> None:
+        """Store a record that is encoded already, as ``append`` does.
+
+        :param kind: of the record; not an intent.
+        """
+
+
 class IAuditWriter(Interface):
     """An audit sink: sends records of the journal to another system.
 
@@ -287,6 +297,12 @@ class IMeter(Interface):
 
     def observe(name: str, seconds: float, **labels: str) -> None:
         """Record a duration in the histogram that has these labels."""
+
+    def counter(name: str, **labels: str) -> Callable[[], None]:
+        """Return what adds one to the counter that has these labels; cheaper than ``count`` where it is kept."""
+
+    def timer(name: str, **labels: str) -> Callable[[float], None]:
+        """Return what records seconds in the histogram that has these labels; cheaper than ``observe`` likewise."""
 
     def gauge(name: str, read: Callable[[], float], **labels: str) -> None:
         """Register a gauge; ``read`` is called at each scrape."""

@@ -19,5 +19,15 @@ class NullMeter:
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         pass
 
+    def counter(self, name: str, **labels: str) -> Callable[[], None]:  # noqa: ARG002
+        return _nothing
+
+    def timer(self, name: str, **labels: str) -> Callable[[float], None]:  # noqa: ARG002
+        return _nothing
+
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         pass
+
+
+def _nothing(_seconds: float = 0.0) -> None:
+    pass

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 
 
 class Holds(Protocol):
@@ -53,8 +52,11 @@ class HitAgain(Repeat):
     body: Callable[[], bytes]
 
 
-Keep = Callable[[float, str], Deferred[None]]
-"""Writes the audit record: seconds since the epoch, and the request id; fires once it is on disk."""
+Told = Callable[[Exception | None], None]
+"""Is told once: None when the audit record is on disk, or a RecordFailed. It must not raise."""
+
+Keep = Callable[[float, str, Told], None]
+"""Writes the audit record: seconds since the epoch, and the request id."""
 
 
 @frozen(slots=True, eq=False, kw_only=True)

@@ -162,6 +162,16 @@ class HeadFinder:
         self._scanned = 0
         self._empty_lines = 0
 
+    def is_whole(self, data: bytes) -> bool:
+        """Whether these bytes, the first after a request, are one complete head and nothing else."""
+        end = len(data) - 4
+        return (
+            0 <= end <= self._limits.max_head_bytes - 4
+            and data.find(b"\r\n\r\n") == end
+            and not self._empty_lines
+            and not data.startswith(b"\r\n")
+        )
+
     def take(self, buffer: bytearray) -> bytes | None:
         """Remove the head from the front of the buffer; return None if it is not complete.
 

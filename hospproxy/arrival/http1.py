@@ -33,15 +33,14 @@ from .lingering_close import Ending
 from .listener_context import ListenerContext
 from .plain import PlainPolicy
 from .serializer import written
-from .shortcuts import Ready
+from .shortcuts import Hit
 from .streamed_response import Stream, discard
 from .supervised import Watched
 
 _log = Logger()
 
 _NO_REQUEST: Final = Request()
-_LAST: Final = Framing(keep_alive=False)
-"""Of a request that was refused: nothing after it is read."""
+_LAST: Final = Framing(keep_alive=False)  # of a request that was refused: nothing after it is read
 _OPEN: Final = Framing()
 _READY: Final = Response(200)
 
@@ -71,7 +70,7 @@ class Http1Protocol(Watched):
         self._kept_back: HeldBody | None = None
         self._held = Held(house.budget)
         self._pipelined = 0  # requests in a row that arrived before the response to the one before
-        self._handling: Deferred[Response] | Deferred[Ready] | None = None
+        self._handling: Deferred[Response] | Hit | None = None
         self._stream: Stream | None = None
         self._client_done = False  # the client has sent its last byte
         self._pumping = False
@@ -99,10 +98,12 @@ class Http1Protocol(Watched):
         house.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._state in states.ENDING or (
-            self._state in states.RESPONDING and not self._framing.keep_alive
-        ):
+        state = self._state
+        if state in states.ENDING or (state in states.RESPONDING and not self._framing.keep_alive):
             return  # RFC 9112 §9.6: nothing is read after close
+        fresh = state in states.BEFORE_REQUEST and not self._buffer and not self._outflow.blocked
+        if fresh and self._finder.is_whole(data) and self._takes_shortcut(data):
+            return
         self._buffer += data
         self._pump()
 
@@ -200,14 +201,14 @@ class Http1Protocol(Watched):
         self._framing = _OPEN
         self._wait_for_answer(Event.REQUEST_COMPLETE)
         self._handling = answer
-        answer.addCallbacks(self._send_ready, self._give_up).addErrback(self._give_up)
+        answer.begin(self._send_hit, self._give_up)
         return True
 
-    def _send_ready(self, ready: Ready) -> None:
+    def _send_hit(self, hit: Hit) -> None:
         self._handling = None
         if self._state is State.ANSWERING:
             close = self._house.connections.draining or (self._client_done and not self._buffer)
-            self._outflow.send(self.transport, ready.pieces(close=close))
+            self._outflow.send(self.transport, hit.pieces(close=close))
             self._answered(_READY, close)
 
     def _wait_for_head(self) -> None:
@@ -383,7 +384,10 @@ class Http1Protocol(Watched):
         if not close:
             self._pace.wait(self._house.limits.keep_alive_s)
             self._pipelined = self._pipelined + 1 if self._buffer else 0
-            self._pump()
+            if (
+                self._buffer or self._requests_are_over()
+            ):  # otherwise there is nothing to do, and reading goes on
+                self._pump()
         elif not self._outflow.blocked:
             self._finish()
 

@@ -10,9 +10,9 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
-from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,6 +28,9 @@ _GIVEN = re.compile(
     rb"\r\n(x-request-id|traceparent|tracestate|x-amzn-trace-id):[ \t]*([^\r]*)(?=\r\n)", re.IGNORECASE
 )
 """Fields that differ in each request of a client, or of a gateway, and change nothing but the request's id."""
+_MAY_BE_GIVEN = re.compile(rb"\r\n(?:[Xx]-[RrAa]|[Tt][Rr][Aa][Cc][Ee])")
+"""Found in every head that has such a field, and in few others; quicker to look for."""
+_MOST_WAYS = 1000
 _PLAIN = re.compile(rb"[!-~]{1,200}")
 """A value of those fields that cannot be a reason to refuse the request."""
 _VARYING = re.compile(
@@ -46,25 +49,6 @@ def _named(found: re.Match[bytes], given: list[bytes]) -> bytes:
     if found[1].lower() == b"x-request-id":
         given.append(value if plain else b"")
     return b"\r\n" + found[1] + b":" if plain else found[0]
-
-
-@frozen(slots=True, eq=False)
-class Ready:
-    """An answer, ready to be sent.
-
-    :param head: without the empty line that ends it.
-    """
-
-    head: bytes
-    body: bytes
-
-    def pieces(self, *, close: bool) -> list[bytes]:
-        """Its bytes.
-
-        :param close: the connection closes after it.
-        """
-        head = self.head + (b"connection: close\r\n\r\n" if close else b"\r\n")
-        return [head, self.body] if self.body else [head]
 
 
 @frozen(slots=True, eq=False)
@@ -96,7 +80,7 @@ class _Form:
         )  # fmt: skip
 
 
-@frozen(slots=True, eq=False)
+@define(slots=True, eq=False)  # not frozen: each request makes one, and that would cost three times as much
 class Key:
     """The key of a head.
 
@@ -134,12 +118,14 @@ class Shortcuts:
         secret: bytes,
     ) -> None:
         self._most = most
-        self._clock = clock
-        self._wall = wall
+        self.clock = clock
+        self.wall = wall
         self._new_id = new_id
         self._meter = meter
+        self._count = meter.counter("cache_events_total", event="shortcut")
         self._secret = secret
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._ways: dict[bytes, Any] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -154,7 +140,7 @@ class Shortcuts:
 
     def another(self) -> Shortcuts:
         """Return an empty table for another listener."""
-        return Shortcuts(self._most, self._clock, self._wall, self._new_id, self._meter, self._secret)
+        return Shortcuts(self._most, self.clock, self.wall, self._new_id, self._meter, self._secret)
 
     def key(self, head: bytes, way: bytes) -> Key | None:
         """Return the key of a head; None if such a request never has a shortcut.
@@ -164,10 +150,24 @@ class Shortcuts:
         if not self._most or not head.startswith(b"GET "):
             return None
         given: list[bytes] = []
-        same = _GIVEN.sub(lambda found: _named(found, given), head)
-        if b"" in given:
-            return None
-        return Key(hashlib.blake2b(way + b"\0" + same, digest_size=24, key=self._secret).digest(), given)
+        same = head
+        if _MAY_BE_GIVEN.search(head) is not None:
+            same = _GIVEN.sub(lambda found: _named(found, given), head)
+            if b"" in given:
+                return None
+        begun = self._ways.get(way)
+        if begun is None:
+            begun = self._begin(way)
+        hashed = begun.copy()
+        hashed.update(same)
+        return Key(hashed.digest(), given)
+
+    def _begin(self, way: bytes) -> Any:
+        """Hash a way, the same for many requests, once."""
+        if len(self._ways) >= _MOST_WAYS:
+            self._ways.clear()
+        begun = self._ways[way] = hashlib.blake2b(way + b"\0", digest_size=24, key=self._secret)
+        return begun
 
     def learn(self, key: Key, response: Response, sent: list[bytes]) -> None:
         """Remember how a request was answered.
@@ -186,60 +186,95 @@ class Shortcuts:
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
-    def answer(self, key: Key, *, trusted: bool) -> Deferred[Ready] | None:
-        """Answer a request; None if it must take the chain.
-
-        The Deferred fires once the audit record is on disk. Cancelling it says that the client has left. It fails with
-        what the journal says if there is no record.
+    def answer(self, key: Key, *, trusted: bool) -> Hit | None:
+        """Return the answer to a request, which its ``begin`` gives; None if the request must take the chain.
 
         :param trusted: a trusted proxy sent it, so the request id in its head counts.
         """
         known = self._known.get(key.digest)
         if known is None:
             return None
-        now = self._clock.seconds()
+        now = self.clock.seconds()
+        shortcut = known.shortcut
         try:
-            may = all(holds(now) for holds in known.shortcut.holds)
+            for holds in shortcut.holds:
+                if not holds(now):
+                    del self._known[key.digest]
+                    return None
         except Exception:
             _log.failure("a shortcut failed (a bug); the request takes the chain. Report the traceback")
             self._meter.count("unhandled_errors_total")
-            may = False
-        if not may:
             del self._known[key.digest]
             return None
-        if not all(count(now) for count in known.shortcut.counts):
-            return None
+        for count in shortcut.counts:
+            if not count(now):
+                return None
         self._known.move_to_end(key.digest)
-        request_id = believed_id(key.given) if trusted else None
-        return self._begun(known, now, request_id or self._new_id())
+        self._count()
+        request_id = (believed_id(key.given) if trusted and key.given else None) or self._new_id()
+        return Hit(self, known, now, request_id)
 
-    def _begun(self, known: _Known, now: float, request_id: str) -> Deferred[Ready]:
-        shortcut, hit = known.shortcut, known.shortcut.hit
-        self._meter.count("cache_events_total", event="shortcut")
-        head = known.form.filled(hit.age_s(now), hit.ttl_s(now), request_id.encode("latin-1"))
-        ready = Ready(head, b"" if known.status == 304 else hit.body())
 
-        def ended(status: int | None) -> None:
-            shortcut.counted(status, self._clock.seconds() - now)
+class Hit:
+    """An answer from memory, which leaves once its audit record is on disk.
 
-        def kept(_: None) -> None:
-            if not answer.called:
-                ended(known.status)
-                answer.callback(ready)
+    :ivar head: without the empty line that ends it.
+    """
 
-        def failed(failure: Failure) -> None:
-            if not answer.called:
-                ended(getattr(failure.value, "status", 500))
-                answer.errback(failure)
+    __slots__ = ("_begun", "_body", "_fail", "_head", "_known", "_over", "_request_id", "_send", "_table")
 
-        def left(gone: Deferred[Ready]) -> None:
-            ended(None)
-            gone.errback(CancelledError())
+    def __init__(self, table: Shortcuts, known: _Known, now: float, request_id: str) -> None:
+        hit = known.shortcut.hit
+        self._table = table
+        self._known = known
+        self._begun = now
+        self._request_id = request_id
+        self._head = known.form.filled(hit.age_s(now), hit.ttl_s(now), request_id.encode("latin-1"))
+        self._body = b"" if known.status == 304 else hit.body()
+        self._over = False
 
-        answer: Deferred[Ready] = Deferred(left)
-        keeping = succeed(None) if shortcut.keep is None else shortcut.keep(self._wall(), request_id)
-        keeping.addCallbacks(kept, failed)
-        return answer
+    def begin(self, send: Callable[[Hit], None], fail: Callable[[Failure], None]) -> None:
+        """Write the record, then call one of the two; perhaps before this returns.
+
+        :param send: called once the record is on disk.
+        :param fail: called with what the journal says if there is no record, or with what ``send`` has raised.
+        """
+        self._send = send
+        self._fail = fail
+        keep = self._known.shortcut.keep
+        if keep is None:
+            self._told(None)
+        else:
+            keep(self._table.wall(), self._request_id, self._told)
+
+    def cancel(self) -> None:
+        """The client has left: call neither."""
+        if not self._over:
+            self._end(None)
+
+    def pieces(self, *, close: bool) -> list[bytes]:
+        """Return the bytes of the answer.
+
+        :param close: the connection closes after it.
+        """
+        head = self._head + (b"connection: close\r\n\r\n" if close else b"\r\n")
+        return [head, self._body] if self._body else [head]
+
+    def _told(self, failed: Exception | None) -> None:
+        if self._over:
+            return
+        self._end(self._known.status if failed is None else 500)
+        if failed is not None:
+            self._fail(Failure(failed))
+            return
+        try:
+            self._send(self)
+        except Exception:
+            self._fail(Failure())
+
+    def _end(self, status: int | None) -> None:
+        self._over = True
+        self._known.shortcut.counted(status, self._table.clock.seconds() - self._begun)
 
 
 class ConnectionShortcuts:
@@ -256,7 +291,7 @@ class ConnectionShortcuts:
         self._trusted = trusted
         self._key: Key | None = None
 
-    def answer(self, head: bytes, *, alone: bool) -> Deferred[Ready] | None:
+    def answer(self, head: bytes, *, alone: bool) -> Hit | None:
         """Answer a request as ``Shortcuts.answer`` does; None if it must take the chain.
 
         Call it for every head, so that ``learn`` never takes the response to one for the response to another.

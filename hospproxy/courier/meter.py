@@ -37,6 +37,12 @@ class SentMeter:
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Do nothing: no part of the courier measures durations."""
 
+    def counter(self, name: str, **labels: str) -> Callable[[], None]:
+        return lambda: self.count(name, 1.0, **labels)
+
+    def timer(self, name: str, **labels: str) -> Callable[[float], None]:
+        return lambda seconds: self.observe(name, seconds, **labels)
+
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         self._gauges[name, tuple(labels.items())] = read
 

@@ -148,11 +148,13 @@ class IdentityCheck:
             return ALWAYS
         if identity is None:
             return None
-        return Repeat(
-            lambda _now: (
-                self._may_recall(operation) and self._accounts.recall(identity.credentials) == identity
-            )
-        )
+        accounts, credentials = self._accounts, identity.credentials
+
+        def holds(_now: float) -> bool:
+            known = accounts.recall(credentials) if self._may_recall(operation) else None
+            return known is identity or known == identity
+
+        return Repeat(holds)
 
     async def _offline(self, claim: _Claim, proceed: Proceed, failed: ProxyError | Response) -> Response:
         """HOSP cannot say who is calling.

@@ -188,6 +188,10 @@ class Accounts:
         late = account in self._late or self._all_late is not None or self._doubted.holds(account)
         return not (late or self._writing.holds(account) or self._unknown.holds(account))
 
+    def unchanged(self, identity: Identity, generation: int) -> bool:
+        """Whether the account is settled and still has this generation."""
+        return self.settled(identity) and self._changes.of(str(identity.id)) == generation
+
     def changing(self, staff_id: str | None) -> None:
         """A write to a staff record begins.
 
@@ -289,6 +293,8 @@ class Accounts:
 
     def _end_late(self) -> None:
         """End expired doubts and raise the generation: meanwhile, responses from before the write may have come."""
+        if self._all_late is None and not self._late and not self._elsewhere:
+            return
         now = self._clock.seconds()
         if self._all_late is not None and self._all_late <= now:
             self._all_late = None

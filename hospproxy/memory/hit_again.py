@@ -21,20 +21,26 @@ def hit_again(memory: Memory, place: Place, entry: CacheEntry, wish: Wish, meter
     key, identity = place.key, place.identity
     accounts, sharing, store = memory.accounts, memory.sharing, memory.store
     generation = 0 if identity is None else accounts.generation(identity)
+    asked_at = (
+        -1
+    )  # in the sequence of changes to accounts: while nothing has changed, the answer stays the same
     began, fresh_until = entry.began, entry.fresh_until
     # The store alone decides how long an entry takes memory.
     kept = weakref.ref(entry)
 
     def holds(now: float) -> bool:
-        if identity is not None and not (
-            accounts.settled(identity) and accounts.generation(identity) == generation
-        ):
-            return False
+        nonlocal asked_at
+        if identity is not None and accounts.ticket() != asked_at:
+            if not accounts.unchanged(identity, generation):
+                return False
+            asked_at = accounts.ticket()
         found = store.get(key) if sharing.may_serve else None
         return found is not None and found is kept() and wish.accepts(now - began, fresh_until - now)
 
+    counted = meter.counter("cache_events_total", event="hit")
+
     def count(_now: float) -> bool:
-        meter.count("cache_events_total", event="hit")
+        counted()
         return True
 
     def body() -> bytes:

@@ -99,8 +99,11 @@ class LruStore:
 
     def get(self, key: bytes) -> Any:
         """The entry under a key, fresh or not; None if there is none or it is marked."""
-        found = self.kept(key)
-        return None if found is None or found[1] is not Mark.CLEAN else found[0]
+        held = self._held.get(key)
+        if held is None:
+            return None
+        self._held.move_to_end(key)
+        return held.entry if held.mark is Mark.CLEAN else None
 
     def kept(self, key: bytes) -> tuple[Any, Mark] | None:
         """The entry under a key and its mark; None if there is none."""

@@ -11,12 +11,13 @@ from zope.interface import implementer
 
 from ..errors import RecordFailed
 from ..exchange import Exchange
-from ..interfaces import IJournal, IProcessor, ProceedTo, Stage
+from ..interfaces import ILineJournal, IProcessor, ProceedTo, Stage
 from ..messages import Response
-from ..repeat import RecordAgain
+from ..repeat import RecordAgain, Told
 from ..slices import Turns
 from .describe import Answer, Describer, timestamp
 from .disclosures import Disclosures, Read
+from .trail.record_line import LineTemplate
 
 MOST_REPEATED_BYTES = 16 * 1024
 """Size of a set of patients beyond which a request is not answered by a shortcut: many shortcuts are kept."""
@@ -35,7 +36,7 @@ class Audit:
 
     def __init__(
         self,
-        journal: IJournal,
+        journal: ILineJournal,
         describer: Describer,
         clock: IReactorTime,
         when_full: Callable[[Exchange], Response] | None = None,
@@ -80,10 +81,13 @@ class Audit:
         else:
             record["disclosed"] = disclosure.named
 
-        def keep(wall: float, request_id: str) -> Deferred[None]:
-            return self._journal.append(
-                {**record, "time": timestamp(wall), "request_id": request_id}, disclosure
-            )
+        template = LineTemplate.of(record)
+        if template is None:
+            return None
+        journal, kind = self._journal, record["kind"]
+
+        def keep(wall: float, request_id: str, told: Told) -> None:
+            journal.append_line(template.filled(timestamp(wall), request_id), kind, told, disclosure)
 
         refuses = self._when_full is not None
         return RecordAgain(holds=lambda _now: not (refuses and self._journal.full), keep=keep)

@@ -54,8 +54,13 @@ def timestamp(seconds: float) -> str:
 
     :param seconds: since the epoch.
     """
-    whole, micro = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{micro // 1000:03d}Z"
+    return _millisecond(round(seconds * 1_000_000) // 1000)
+
+
+@lru_cache(maxsize=4)
+def _millisecond(number: int) -> str:
+    whole, milli = divmod(number, 1000)
+    return f"{_second(whole)}.{milli:03d}Z"
 
 
 @lru_cache(maxsize=4)

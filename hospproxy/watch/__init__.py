@@ -4,7 +4,7 @@ In reading order:
 
 - ``health.py``: liveness and readiness.
 - ``table.py``: the definition of every metric.
-- ``metrics.py``: the metrics of one process.
+- ``metrics.py``: the metrics of one process; ``cells.py``: counts in plain numbers what happens in every request.
 - ``requests.py``: counts every client request.
 - ``merge.py``: merges the metrics and health of several workers.
 - ``admin.py``: the admin listener, which serves all of this.

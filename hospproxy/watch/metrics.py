@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..interfaces import IMeter
+from .cells import CounterCell, TimerCell
 from .merge import Snapshot, snapshot_of
 from .table import METRICS, PREFIX, Metric
 
@@ -59,6 +60,8 @@ class Metrics:
         self._ready: dict[tuple[Any, ...], Any] = {}
         """What was found for a kind, a name and labels."""
         self._complained: set[str] = set()
+        self._counters: dict[Any, CounterCell] = {}
+        self._timers: dict[Any, TimerCell] = {}
         ProcessCollector(registry=self._registry)
         self._families["build_info"].labels(version=version, python=platform.python_version()).set(1)
 
@@ -72,6 +75,24 @@ class Metrics:
         if child is not None:
             child.observe(seconds)
 
+    def counter(self, name: str, **labels: str) -> Callable[[], None]:
+        child = self._child("counter", name, labels)
+        if child is None:
+            return lambda: None
+        cell = self._counters.get(child)
+        if cell is None:
+            cell = self._counters[child] = CounterCell(child)
+        return cell.add
+
+    def timer(self, name: str, **labels: str) -> Callable[[float], None]:
+        child = self._child("histogram", name, labels)
+        if child is None:
+            return lambda _seconds: None
+        cell = self._timers.get(child)
+        if cell is None:
+            cell = self._timers[child] = TimerCell(child, self._known[name].buckets)
+        return cell.add
+
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         gauge = self._child("gauge", name, labels)
         if gauge is not None:
@@ -82,17 +103,27 @@ class Metrics:
 
         :param name: without the prefix; for a histogram, with ``_count`` or ``_sum``.
         """
+        self._settle()
         return self._registry.get_sample_value(f"{PREFIX}_{name}", labels)
 
     def render(self) -> bytes:
         """Render all metrics in Prometheus's text exposition format."""
+        self._settle()
         return generate_latest(self._registry)
+
+    def _settle(self) -> None:
+        """Add what the cells hold to the registry, before it is read."""
+        for counter in self._counters.values():
+            counter.settle()
+        for timer in self._timers.values():
+            timer.settle()
 
     def snapshot(self, reasons: Mapping[str, str]) -> Snapshot:
         """Take a snapshot of all metrics, to be merged with those of other workers.
 
         :param reasons: from ``Health.reasons``.
         """
+        self._settle()
         return snapshot_of(self._registry, reasons)
 
     def _family(self, metric: Metric) -> Any:

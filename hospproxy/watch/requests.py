@@ -28,9 +28,17 @@ def counter_of(meter: IMeter, exchange: Exchange) -> Callable[[int | None, float
     method = method if method in METHODS else "other"
     cache = exchange.trace.cache_status or "none"
 
+    counters: dict[str, Callable[[], None]] = {}
+    timer = meter.timer("request_seconds", route=route)
+
     def counted(status: int | None, seconds: float) -> None:
-        status_word = "none" if status is None else status_class(status)
-        meter.count("requests_total", method=method, route=route, status_class=status_word, cache=cache)
-        meter.observe("request_seconds", seconds, route=route)
+        word = "none" if status is None else status_class(status)
+        counter = counters.get(word)
+        if counter is None:
+            counter = counters[word] = meter.counter(
+                "requests_total", method=method, route=route, status_class=word, cache=cache
+            )
+        counter()
+        timer(seconds)
 
     return counted

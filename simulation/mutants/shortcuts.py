@@ -26,16 +26,15 @@ SHORTCUTS = (
     Mutant(
         "shortcut-not-recorded",
         "hospproxy/record/audit.py",
-        "            return self._journal.append(\n                {**record,",
-        "            done: Deferred[None] = Deferred()\n            done.callback(None)\n            return done\n"
-        "            self._journal.append(\n                {**record,",
+        "journal.append_line(template.filled(timestamp(wall), request_id), kind, told, disclosure)",
+        "told(None)",
         "an equal request leaves no audit record",
     ),
     Mutant(
         "shortcut-for-anybody",
         "hospproxy/arrival/shortcuts.py",
-        'way + b"\\0" + same,',
-        'way + b"\\0" + same.partition(b"Authorization")[0],',
+        "hashed.update(same)",
+        'hashed.update(same.partition(b"Authorization")[0])',
         "an equal request of another person gets the first one's response",
         habits=("edit",),
     ),

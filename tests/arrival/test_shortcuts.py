@@ -13,15 +13,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.shortcuts import Key, Shortcuts
+from hospproxy.arrival.shortcuts import Hit, Key, Shortcuts
 from hospproxy.errors import RecordFailed
 from hospproxy.messages import Response
-from hospproxy.repeat import HitAgain, Shortcut
+from hospproxy.repeat import HitAgain, Shortcut, Told
 from hospproxy.watch.metrics import Metrics
 from simulation.history import History
 from simulation.hosp.behaviour import HospPlan
@@ -336,14 +336,21 @@ class TableTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.meter = Metrics("test", strict=True)
-        self.kept: list[Deferred[None]] = []
+        self.kept: list[Told] = []
+        self.sent: list[bytes] = []
+        self.failed: list[Failure] = []
         self.statuses: list[int | None] = []
         self.ids = iter("defghijk")
         self.table = Shortcuts(2, self.clock, lambda: 0.0, lambda: next(self.ids), self.meter, b"secret")
 
-    def keep(self, _wall: float, _request_id: str) -> Deferred[None]:
-        self.kept.append(Deferred())
-        return self.kept[-1]
+    def keep(self, _wall: float, _request_id: str, told: Told) -> None:
+        self.kept.append(told)
+
+    def begin(self, *, close: bool = False) -> Hit:
+        hit = self.table.answer(self.learn(), trusted=False)
+        assert hit is not None
+        hit.begin(lambda one: self.sent.extend(one.pieces(close=close)), self.failed.append)
+        return hit
 
     def learn(self, head: bytes = HEAD, sent: bytes = SENT, holds: Any = lambda _now: True) -> Key:
         hit = HitAgain(age_s=lambda now: 3 + int(now), ttl_s=lambda now: 57 - int(now), body=lambda: b"{}")
@@ -356,35 +363,38 @@ class TableTests(SynchronousTestCase):
         return key
 
     def test_what_differs_is_filled_in(self) -> None:
-        answer = self.table.answer(self.learn(), trusted=False)
-        assert answer is not None
-        self.assertNoResult(answer)
-        self.kept[0].callback(None)
-        self.assertEqual(
-            self.successResultOf(answer).pieces(close=False), [SENT.replace(b"abc", b"d"), b"{}"]
-        )
+        self.begin()
+        self.assertEqual(self.sent, [])
+        self.kept[0](None)
+        self.assertEqual(self.sent, [SENT.replace(b"abc", b"d"), b"{}"])
         self.assertEqual(self.statuses, [200])
 
     def test_a_close_is_announced(self) -> None:
-        answer = self.table.answer(self.learn(), trusted=False)
-        assert answer is not None
-        self.kept[0].callback(None)
-        head = self.successResultOf(answer).pieces(close=True)[0]
-        self.assertTrue(head.endswith(b"\r\nconnection: close\r\n\r\n"))
+        self.begin(close=True)
+        self.kept[0](None)
+        self.assertTrue(self.sent[0].endswith(b"\r\nconnection: close\r\n\r\n"))
 
     def test_without_a_record_there_is_no_answer(self) -> None:
-        answer = self.table.answer(self.learn(), trusted=False)
-        assert answer is not None
-        self.kept[0].errback(RecordFailed("no"))
-        self.failureResultOf(answer, RecordFailed)
+        self.begin()
+        self.kept[0](RecordFailed("no"))
+        self.assertEqual((self.sent, self.statuses), ([], [500]))
+        self.failed[0].trap(RecordFailed)
 
     def test_a_client_that_left_is_counted_as_such(self) -> None:
-        answer = self.table.answer(self.learn(), trusted=False)
-        assert answer is not None
-        answer.cancel()
-        self.failureResultOf(answer, CancelledError)
-        self.kept[0].callback(None)
-        self.assertEqual(self.statuses, [None])
+        self.begin().cancel()
+        self.kept[0](None)
+        self.assertEqual((self.sent, self.failed, self.statuses), ([], [], [None]))
+
+    def test_an_answer_that_cannot_be_sent_fails(self) -> None:
+        hit = self.table.answer(self.learn(), trusted=False)
+        assert hit is not None
+
+        def send(_hit: Hit) -> None:
+            raise ZeroDivisionError
+
+        hit.begin(send, self.failed.append)
+        self.kept[0](None)
+        self.failed[0].trap(ZeroDivisionError)
 
     def test_what_no_longer_holds_is_forgotten(self) -> None:
         key = self.learn(holds=lambda _now: False)

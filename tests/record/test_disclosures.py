@@ -19,7 +19,7 @@ from hospproxy.record import disclosures
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.record.disclosures import Disclosure, Disclosures, disclosure_of, ids_in
-from hospproxy.record.trail.journal import NullJournal
+from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.record.trail.scan import MAX_LINE
 from hospproxy.slices import Turns
 

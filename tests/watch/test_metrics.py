@@ -34,6 +34,32 @@ class Counting(SynchronousTestCase):
         self.assertEqual(self.meter.value("upstream_seconds_bucket", route="/notes", le="5.0"), 1)
         self.assertEqual(self.meter.value("upstream_seconds_sum", route="/notes"), 4.4)
 
+    def test_what_is_counted_in_cells_is_the_same(self) -> None:
+        other = Metrics("1.2", strict=True)
+        durations = (0.0, 0.001, 0.0049, 0.005, 0.0051, 0.3, 2.5, 4.4, 1e6)
+        for times in (1, 2):
+            count = self.meter.counter("looks_total", result="found")
+            timer = self.meter.timer("upstream_seconds", route="/notes")
+            for seconds in durations:
+                count()
+                timer(seconds)
+                other.count("looks_total", result="found")
+                other.observe("upstream_seconds", seconds, route="/notes")
+            self.assertEqual(self.meter.value("looks_total", result="found"), times * len(durations))
+            ours, theirs = (
+                [line for line in each.render().splitlines() if line.startswith(b"hospproxy_")]
+                for each in (self.meter, other)
+            )
+            self.assertEqual(ours, theirs)
+
+    def test_a_cell_for_an_unknown_name_counts_nothing(self) -> None:
+        self.assertRaises(KeyError, self.meter.counter, "no_such_total")
+        self.assertRaises(KeyError, self.meter.timer, "looks_total", result="found")
+        lenient = Metrics("1.2")
+        lenient.counter("no_such_total")()
+        lenient.timer("no_such_seconds")(1.0)
+        self.assertNotIn(b"no_such", lenient.render())
+
     def test_a_gauge_is_read_when_somebody_looks(self) -> None:
         values = [1.0, 2.0]
         self.meter.gauge("gate_waiting", lambda: values[0])

@@ -9,7 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 import hospproxy
 from hospproxy.watch.table import METRICS
 
-KINDS = {"count": "counter", "observe": "histogram", "gauge": "gauge"}
+KINDS = {
+    "count": "counter",
+    "counter": "counter",
+    "observe": "histogram",
+    "timer": "histogram",
+    "gauge": "gauge",
+}
 
 
 def uses(source: str) -> Iterator[tuple[str, str, frozenset[str]]]:

@@ -54,8 +54,8 @@ class KnownCredentials:
 
     def add(self, key: bytes, now: float) -> None:
         """Add a key, or renew its time."""
-        self._since.pop(key, None)
         self._since[key] = now
+        self._since.move_to_end(key)
         if len(self._since) > self._most:
             self._since.popitem(last=False)
 

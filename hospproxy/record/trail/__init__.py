@@ -15,6 +15,7 @@ Modules in reading order:
 - `group_commit.py`: gives each group to io_uring or to the writing thread.
 - `ends.py`: how far each journal is on disk, for the processes that follow it.
 - `journal.py`: queues records and commits them in groups; what the rest of the proxy calls.
+- `null_journal.py`: stands in its place if no audit records are written.
 - `follower.py`: how sinks read committed records from a saved position.
 - `upkeep.py`: compresses closed files and removes those past their retention.
 - `build_journal.py`: builds a journal from the settings.

@@ -22,8 +22,9 @@ from ..intent import RETRY_AFTER_S
 from .current import Plan
 from .ends import Publish, unpublished
 from .follower import Position
-from .journal import Bounds, Journal, NullJournal
+from .journal import Bounds, Journal
 from .keeper import TrailKeeper
+from .null_journal import NullJournal
 from .upkeep import Tended, Tender
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def open_journal(
         bounds=bounds,
         by_clock=True,
         make_ring=None if by_thread else lambda: host.ring(reactor),
+        after_poll=lambda begin: reactor.callLater(0.0, begin),
     )
 
 

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import RecordFailed
-from ...interfaces import IJournal, IMeter
+from ...interfaces import ILineJournal, IMeter
 from ...options.audit_section import AuditSettings
+from ...repeat import Told
 from ...worker import WorkerLike
 from ..disclosures import Disclosure
 from .follower import Position
@@ -59,11 +60,11 @@ class _Waiting:
     kind: str
     since: float
     awaited: bool
-    done: Deferred[None]
+    told: Told
     disclosure: Disclosure | None = None
 
 
-@implementer(IJournal)
+@implementer(ILineJournal)
 class Journal:
     """Appends audit records as JSON Lines and commits them in groups.
 
@@ -80,6 +81,8 @@ class Journal:
     :param describe_gap: makes the gap record from (records lost, reason).
     :param make_ring: makes the ring that writes instead of the thread; None to use the thread only.
     :param by_clock: do what is due by the clock, too: digests, rotation, leaving the reserve.
+    :param after_poll: calls a function once the reactor has handled all events that it knows of. A group begins
+        then, so that requests that arrived together share it; None: it begins with the first record.
     """
 
     _log = Logger()
@@ -95,6 +98,7 @@ class Journal:
         bounds: Bounds | None = None,
         by_clock: bool = False,
         make_ring: Callable[[], Ring] | None = None,
+        after_poll: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._keeper = keeper
         self._commits = Committer(keeper, worker, make_ring)
@@ -103,11 +107,13 @@ class Journal:
         self._describe_gap = describe_gap
         self._bounds = bounds or Bounds()
         self._by_clock = by_clock
+        self._after_poll = after_poll
         self._waiting: list[_Waiting] = []
         self._count = 0
         self._bytes = 0
         self._sets: dict[str, int] = {}
         self._busy = False
+        self._beginning = False
         self._lost = 0
         self._lost_answered = 0
         self._flying: float | None = None
@@ -165,6 +171,12 @@ class Journal:
             return fail(RecordFailed("the disk is full"))  # not counted as lost: the refusal is recorded
         return self._append(record, disclosure)
 
+    def append_line(self, line: bytes, kind: str, told: Told, disclosure: Disclosure | None = None) -> None:
+        if self._closed is not None:
+            told(RecordFailed("the audit journal is closed"))
+        else:
+            self._put(line, kind, told, disclosure)
+
     def close(self) -> Deferred[None]:
         """Take no more records, commit those that wait, then close the file. Fires when that is done."""
         if self._closed is None:
@@ -184,23 +196,42 @@ class Journal:
         try:
             line = encode_record(record)
         except (TypeError, ValueError) as error:
-            return self._refuse(kind, f"the record cannot be encoded as JSON: {type(error).__name__}")
+            reason = f"the record cannot be encoded as JSON: {type(error).__name__}"
+            self._lose(int(kind != "gap"), reason)
+            return fail(RecordFailed(reason))
+        done: Deferred[None] = Deferred()
+
+        def told(failed: Exception | None) -> None:
+            if failed is None:
+                done.callback(None)
+            else:
+                done.errback(failed)
+
+        self._put(line, kind, told, disclosure)
+        return done
+
+    def _put(self, line: bytes, kind: str, told: Told, disclosure: Disclosure | None) -> None:
         size = len(line) + self._size_of_new(disclosure)
         if self._count >= self._bounds.max_records or self._too_much(size):
-            return self._refuse(kind, "too many records are waiting for the disk")
+            reason = "too many records are waiting for the disk"
+            self._lose(int(kind != "gap"), reason)
+            told(RecordFailed(reason))
+            return
         ahead = self._may_run_ahead(kind)
-        waiting = _Waiting(line, kind, self._clock.seconds(), not ahead, Deferred(), disclosure)
+        # With ``ahead`` a loss is counted, and a gap record reports it.
+        waiting = _Waiting(
+            line, kind, self._clock.seconds(), not ahead, _ignore if ahead else told, disclosure
+        )
         self._waiting.append(waiting)
         self._count += 1
         self._bytes += size
         if disclosure is not None:
             self._sets[disclosure.set] = self._sets.get(disclosure.set, 0) + 1
         if not ahead:
-            self._begin_group()
-            return waiting.done
-        waiting.done.addErrback(lambda _: None)  # the loss is counted, and a gap record reports it
+            self._begin_soon()
+            return
         self._group_later()
-        return succeed(None)
+        told(None)
 
     def _too_much(self, size: int) -> bool:
         # A single record is always accepted: responses are bounded too, and one set of patients may exceed
@@ -240,11 +271,18 @@ class Journal:
         # Half of the time is for collecting, the other half for the disk.
         self._group_call = self._clock.callLater(self._bounds.buffer_s / 2, self._begin_group)
 
-    def _refuse(self, kind: str, reason: str) -> Deferred[None]:
-        self._lose(int(kind != "gap"), reason)
-        return fail(RecordFailed(reason))
+    def _begin_soon(self) -> None:
+        """Begin a group once the reactor has handled all that has arrived: those requests share it."""
+        if self._busy or self._beginning:
+            return
+        if self._after_poll is None:
+            self._begin_group()
+        else:
+            self._beginning = True
+            self._after_poll(self._begin_group)
 
     def _begin_group(self) -> None:
+        self._beginning = False
         if self._busy or not self._waiting:
             return
         if self._group_call is not None and self._group_call.active():
@@ -273,17 +311,22 @@ class Journal:
             self._trouble = reason
             self._lost_answered += sum(not waiting.awaited for waiting in group)
             self._lose(sum(waiting.kind != "gap" for waiting in group), reason)
-            for waiting in group:
-                waiting.done.errback(RecordFailed(reason))
+            self._tell(group, reason)
         else:
             self._recover()
             if result:
                 self._meter.count("records_total", result, kind="disclosure")
             for kind, records in Counter([waiting.kind for waiting in group]).items():
                 self._meter.count("records_total", records, kind=kind)
-            for waiting in group:
-                waiting.done.callback(None)
+            self._tell(group, None)
         self._finish_if_idle()
+
+    def _tell(self, group: list[_Waiting], reason: str | None) -> None:
+        for waiting in group:
+            try:
+                waiting.told(None if reason is None else RecordFailed(reason))
+            except Exception:  # one request must not cost the others their responses
+                self._log.failure("a request failed after its audit record was written (a bug)")
 
     def _lose(self, records: int, reason: str) -> None:
         if self._lost == 0 and records:
@@ -349,21 +392,5 @@ class Journal:
         self._commits.run(self._keeper.close).addBoth(finished)
 
 
-@implementer(IJournal)
-class NullJournal:
-    """The journal when recording is switched off: accepts records and drops them."""
-
-    trouble = None
-    full = False
-    committed: Position | None = None
-
-    def append(
-        self,
-        record: Mapping[str, Any],  # noqa: ARG002
-        disclosure: Disclosure | None = None,  # noqa: ARG002
-    ) -> Deferred[None]:
-        return succeed(None)
-
-    def close(self) -> Deferred[None]:
-        """Return a Deferred that has fired: there is nothing to close."""
-        return succeed(None)
+def _ignore(_: Exception | None) -> None:
+    pass

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from attrs import frozen
 
 # msgspec escapes only U+0000 to U+001F (RFC 8259 §7). Other characters could still control a terminal (DEL,
 # C1), end a line for some readers (U+0085, U+2028, U+2029), or reverse or hide text (bidirectional and
@@ -37,3 +38,41 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_surrogates(inner) for inner in value]
     return value
+
+
+_GAPS: Final = {"time": "time:5b1d0c6e9f4a42", "request_id": "request-id:5b1d0c6e9f4a42"}
+_PLAIN = re.compile(r"[0-9A-Za-z._~:-]+")
+"""Texts that JSON writes as they are."""
+
+
+@frozen(slots=True, eq=False)
+class LineTemplate:
+    """The line of a record that is written again and again, each time with another time and request id.
+
+    Nearly all of a record is the same when an equal request comes again. Encoding it once saves a third of what the
+    record costs.
+    """
+
+    before: bytes
+    between: bytes
+    after: bytes
+    record: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> LineTemplate | None:
+        """Return the template of a record; None if some text in it prevents one."""
+        line = encode_record({**record, **_GAPS})
+        time, request_id = (b'"%b"' % gap.encode() for gap in _GAPS.values())
+        before, *middle = line.split(time)
+        if len(middle) != 1 or middle[0].count(request_id) != 1:
+            return None
+        between, _, after = middle[0].partition(request_id)
+        return cls(before + b'"', b'"' + between + b'"', b'"' + after, record)
+
+    def filled(self, time: str, request_id: str) -> bytes:
+        """Return the line with these values, as ``encode_record`` writes it."""
+        if _PLAIN.fullmatch(request_id) is None:
+            return encode_record({**self.record, "time": time, "request_id": request_id})
+        return b"%b%b%b%b%b" % (
+            self.before, time.encode(), self.between, request_id.encode(), self.after,
+        )  # fmt: skip

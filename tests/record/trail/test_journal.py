@@ -11,11 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.errors import RecordFailed
-from hospproxy.interfaces import IJournal
+from hospproxy.interfaces import ILineJournal
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.current import Plan
-from hospproxy.record.trail.journal import Bounds, Journal, NullJournal
+from hospproxy.record.trail.journal import Bounds, Journal
 from hospproxy.record.trail.keeper import TrailKeeper
+from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.signing_key import Signer
 from hospproxy.watch.metrics import Metrics
 
@@ -53,8 +54,8 @@ class JournalCase(SynchronousTestCase):
 
 class OnDiskBeforeItCounts(JournalCase):
     def test_interfaces(self) -> None:
-        verifyObject(IJournal, self.journal)
-        verifyObject(IJournal, NullJournal())
+        verifyObject(ILineJournal, self.journal)
+        verifyObject(ILineJournal, NullJournal())
 
     def test_append_fires_only_when_synced(self) -> None:
         done = self.append(1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.trail.record_line import encode_record
+from hospproxy.record.trail.record_line import LineTemplate, encode_record
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 """Lone surrogates, controls and separators included."""
@@ -38,3 +38,21 @@ class OneSafeLine(SynchronousTestCase):
 
     def test_what_json_cannot_hold_is_refused(self) -> None:
         self.assertRaises(TypeError, encode_record, {"a": object()})
+
+
+class TemplateTests(SynchronousTestCase):
+    @given(st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=4), ANY_TEXT)
+    def test_a_filled_line_is_the_encoded_record(self, more: dict[str, str], request_id: str) -> None:
+        for given_id in (request_id, "0123456789abcdef", "a.b_c~d:e-f"):
+            record = {"v": 1, **more, "time": "before", "request_id": "x", "who": {"request_id": "y"}}
+            template = LineTemplate.of(record)
+            assert template is not None
+            now = {**record, "time": "2026-11-28T22:00:00.123Z", "request_id": given_id}
+            self.assertEqual(template.filled("2026-11-28T22:00:00.123Z", given_id), encode_record(now))
+
+    def test_a_text_that_looks_like_a_gap_prevents_it(self) -> None:
+        for gap in ("time:5b1d0c6e9f4a42", "request-id:5b1d0c6e9f4a42"):
+            self.assertIsNone(LineTemplate.of({"time": "", "request_id": "", "who": {"name": gap}}))
+            inside = LineTemplate.of({"time": "", "request_id": "", "who": {"name": f"x{gap}"}})
+            assert inside is not None
+            self.assertIn(b"x" + gap.encode(), inside.filled("now", "id"))
