@@ -19,7 +19,7 @@ from attrs import frozen
 
 from .peers.figures import table
 from .peers.measurement import hits, warm, write_requests, wrk
-from .peers.origin import origin
+from .peers.origin import mixed, origin, request
 from .peers.process_tree import all_processes, tree
 from .peers.setups import ROOT, Peer, Site, certificate, hospproxy, nginx
 
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=int, default=2, help="of one turn (default 2)")
     parser.add_argument("--connections", type=int, default=64, help="kept alive (default 64)")
     parser.add_argument("--plain", action="store_true", help="without TLS")
+    parser.add_argument("--fresh", action="store_true", help="a new connection for each hit")
     parser.add_argument(
         "--beside", type=Path, nargs="*", default=[], help="other checkouts of this repository"
     )
@@ -109,7 +110,8 @@ def main(arguments: Sequence[str]) -> int:
             checkout = checkouts.get(word)
             site = Site(own, upstream.port, *pair, options=_ALONE, checkout=checkout)
             peers[word] = stack.enter_context(nginx(site) if checkout is None else hospproxy(site))
-        requests, found = write_requests(folder, hits()), dict[str, list[Cost]]()
+        script = [request(path, staff, close=options.fresh) for path, staff in mixed()]
+        requests, found = write_requests(folder, script), dict[str, list[Cost]]()
         for peer in peers.values():
             warm(peer, not options.plain, hits())
         for turn in range(options.rounds + 1):

@@ -40,7 +40,7 @@ from .supervised import Watched
 _log = Logger()
 
 _NO_REQUEST: Final = Request()
-_LAST: Final = Framing(keep_alive=False)  # of a request that was refused: nothing after it is read
+_LAST: Final = Framing(keep_alive=False)  # nothing after the request is read
 _OPEN: Final = Framing()
 _READY: Final = Response(200)
 
@@ -198,7 +198,7 @@ class Http1Protocol(Watched):
         answer = self._shortcuts.answer(head, alone=not busy)
         if answer is None:
             return False
-        self._framing = _OPEN
+        self._framing = _LAST if answer.closes else _OPEN
         self._wait_for_answer(Event.REQUEST_COMPLETE)
         self._handling = answer
         answer.begin(self._send_hit, self._give_up)
@@ -207,7 +207,7 @@ class Http1Protocol(Watched):
     def _send_hit(self, hit: Hit) -> None:
         self._handling = None
         if self._state is State.ANSWERING:
-            close = self._house.connections.draining or (self._client_done and not self._buffer)
+            close = hit.closes or self._house.connections.draining or (self._client_done and not self._buffer)
             self._outflow.send(self.transport, hit.pieces(close=close))
             self._answered(_READY, close)
 
@@ -348,7 +348,7 @@ class Http1Protocol(Watched):
         close = not self._framing.keep_alive or self._house.connections.draining or over
         response, pieces = written(self._house, self._request, response, close=close)
         self._outflow.send(self.transport, pieces)
-        if response.shortcut is not None and not close:
+        if response.shortcut is not None and close is not self._framing.keep_alive:  # as the request asked
             self._shortcuts.learn(response, pieces)
         if response.chunks is None:
             self._answered(response, close)

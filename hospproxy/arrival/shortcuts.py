@@ -38,6 +38,7 @@ _VARYING = re.compile(
     re.DOTALL,
 )
 """The fields that differ between two answers, in the order in which they are sent."""
+_CLOSE = b"connection: close\r\n\r\n"
 _OF_THIS_ANSWER = re.compile(rb"\r\n(?:date|connection): ")
 """Fields that ``answer.py`` adds for one answer: when it is sent, and what follows it (to HTTP/1.0 clients)."""
 
@@ -96,6 +97,7 @@ class _Known:
     shortcut: Shortcut
     form: _Form
     status: int
+    closes: bool
 
 
 class Shortcuts:
@@ -176,13 +178,15 @@ class Shortcuts:
         """
         if key.digest in self._known:
             return
-        made = _Form.of(sent[0])
+        closes = sent[0].endswith(b"\r\n" + _CLOSE)
+        head = sent[0].removesuffix(_CLOSE) + b"\r\n" if closes else sent[0]
+        made = _Form.of(head)
         shortcut = response.shortcut() if response.shortcut is not None and made is not None else None
         if shortcut is None or made is None or response.handed_over is not None:
             return
         form, values = made
-        if form.filled(*values) + b"\r\n" == sent[0]:
-            self._known[key.digest] = _Known(shortcut, form, response.status)
+        if form.filled(*values) + b"\r\n" == head:
+            self._known[key.digest] = _Known(shortcut, form, response.status, closes)
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
@@ -218,15 +222,18 @@ class Shortcuts:
 class Hit:
     """An answer from memory, which leaves once its audit record is on disk.
 
-    :ivar head: without the empty line that ends it.
+    :ivar closes: the request asks to close the connection after it.
     """
 
-    __slots__ = ("_begun", "_body", "_fail", "_head", "_known", "_over", "_request_id", "_send", "_table")
+    __slots__ = (
+        "_begun", "_body", "_fail", "_head", "_known", "_over", "_request_id", "_send", "_table", "closes",
+    )  # fmt: skip
 
     def __init__(self, table: Shortcuts, known: _Known, now: float, request_id: str) -> None:
         hit = known.shortcut.hit
         self._table = table
         self._known = known
+        self.closes = known.closes
         self._begun = now
         self._request_id = request_id
         self._head = known.form.filled(hit.age_s(now), hit.ttl_s(now), request_id.encode("latin-1"))
@@ -257,7 +264,7 @@ class Hit:
 
         :param close: the connection closes after it.
         """
-        head = self._head + (b"connection: close\r\n\r\n" if close else b"\r\n")
+        head = self._head + (_CLOSE if close else b"\r\n")
         return [head, self._body] if self._body else [head]
 
     def _told(self, failed: Exception | None) -> None:

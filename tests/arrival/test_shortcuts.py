@@ -38,6 +38,7 @@ FIELDS = (
     "Cache-Control: max-age=20",
     "Cache-Control: no-cache",
     "If-None-Match: *",
+    "Connection: close",
 )
 
 
@@ -269,6 +270,24 @@ class EndTests(ShortcutTestCase):
         self.assertNotEqual(self.ward.get("/patients/7", "ann", "Cache-Control: no-cache"), "200 hit")
         self.assertEqual(self.ward.counted(), 1)
 
+    def test_a_request_to_close_the_connection(self) -> None:
+        for _ in range(3):
+            self.assertEqual(self.ward.get("/patients/7", "ann", "Connection: close"), "200 hit")
+            self.ward.pass_time(1.0)
+            self.assertTrue(self.ward.connection.lost)
+        self.assertEqual(self.ward.counted(), 3)
+
+    def test_nothing_after_a_request_to_close_is_answered(self) -> None:
+        self.ward.get("/patients/7", "ann", "Connection: close")
+        connection = self.ward.connection = self.ward.connect()
+        fields = b" HTTP/1.1\r\nHost: proxy\r\nAuthorization: Basic YW5uOmFubi1maXJzdA==\r\n"
+        connection.transport.write(b"GET /patients/7" + fields + b"Connection: close\r\n\r\n")
+        self.ward.pass_time(0.01)
+        connection.transport.write(b"GET /patients/7" + fields + b"\r\n")
+        self.ward.pass_time(2.0)
+        self.assertTrue(connection.lost)
+        self.assertEqual((connection.buffer, self.ward.counted()), (b"", 2))
+
     def test_a_request_that_follows_at_once_takes_the_chain(self) -> None:
         """Pipelined requests are answered one after the other, in the chain."""
         request = (
@@ -414,6 +433,14 @@ class TableTests(SynchronousTestCase):
         keys = [self.learn(HEAD.replace(b"7", b"%d" % number)) for number in range(3)]
         self.assertEqual(len(self.table), 2)
         self.assertIsNone(self.table.answer(keys[0], trusted=False))
+
+    def test_an_answer_after_which_the_connection_closes(self) -> None:
+        key = self.learn(sent=SENT.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        hit = self.table.answer(key, trusted=False)
+        assert hit is not None
+        self.assertTrue(hit.closes)
+        again = hit.pieces(close=True)[0]
+        self.assertEqual(again.replace(b"connection: close\r\n", b""), SENT.replace(b"abc", b"d"))
 
     def test_fields_of_one_answer_prevent_it(self) -> None:
         for field in (b"date: now", b"connection: keep-alive"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from functools import lru_cache, wraps
+from typing import Final, TypeVar
 
 from attrs import frozen
 
@@ -16,13 +17,30 @@ from .forwarded import hops as forwarded_hops
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_Result = TypeVar("_Result")
+
 MAX_HOPS: Final = 32
 """Maximum number of proxies to follow; entries beyond it are taken to be forged."""
+
+_SHORT: Final = 64
+"""Characters of the longest text that is remembered: hardly an address is longer, and anybody may send longer ones."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
+def _remembered(function: Callable[[str], _Result]) -> Callable[[str], _Result]:
+    """Remember the results for the addresses that came last: a connection's own is looked at for each limit."""
+    short = lru_cache(maxsize=1024)(function)
+
+    @wraps(function)
+    def call(text: str) -> _Result:
+        return short(text) if len(text) <= _SHORT else function(text)
+
+    return call
+
+
+@_remembered
 def parse_address(text: str) -> Address | None:
     """Parse an address as sockets and X-Forwarded-For write it; None if it is not one.
 
@@ -38,6 +56,7 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@_remembered
 def source_of(address: str) -> str:
     """Return what a per-address limit counts: an IPv4 address, or the /64 network of an IPv6 subscriber (RFC 6177).
 
@@ -49,6 +68,7 @@ def source_of(address: str) -> str:
     return address if parsed is None else str(parsed)
 
 
+@_remembered
 def display_address(text: str) -> str:
     """Return a socket's address in the form used in audit records."""
     address = parse_address(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from OpenSSL import SSL
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
@@ -65,6 +65,18 @@ class TlsTransport(TLSMemoryBIOProtocol):
         self._hello: bytearray | None = bytearray() if factory.doorway.contexts.named else None
         self._records = RecordEnds()
         self._open: OpenConnection | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """Wait for the client to begin the handshake (IProtocol).
+
+        Twisted's wrapper also declares each interface of the transport for this one object, which costs more than the
+        rest of a resumed handshake. Nothing asks for them here.
+        """
+        self._tlsConnection = self.factory._creatorCallable(self)
+        self._appSendBuffer: list[bytes] = []
+        Protocol.makeConnection(self, transport)
+        self.factory.registerProtocol(self)
+        self.wrappedProtocol.makeConnection(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the network (IProtocol)."""

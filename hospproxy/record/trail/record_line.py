@@ -41,7 +41,7 @@ def _without_surrogates(value: Any) -> Any:
 
 
 _GAPS: Final = {"time": "time:5b1d0c6e9f4a42", "request_id": "request-id:5b1d0c6e9f4a42"}
-_PLAIN = re.compile(r"[0-9A-Za-z._~:-]+")
+_PLAIN = re.compile(r"[ !#-\[\]-~]+")
 """Texts that JSON writes as they are."""
 
 
