@@ -163,13 +163,12 @@ class HeadFinder:
         self._empty_lines = 0
 
     def is_whole(self, data: bytes) -> bool:
-        """Whether these bytes, the first after a request, are one complete head and nothing else."""
+        """Whether these bytes, the first after a request, are one complete head, perhaps after an empty line."""
         end = len(data) - 4
         return (
             0 <= end <= self._limits.max_head_bytes - 4
             and data.find(b"\r\n\r\n") == end
             and not self._empty_lines
-            and not data.startswith(b"\r\n")
         )
 
     def take(self, buffer: bytearray) -> bytes | None:

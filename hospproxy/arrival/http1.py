@@ -384,9 +384,7 @@ class Http1Protocol(Watched):
         if not close:
             self._pace.wait(self._house.limits.keep_alive_s)
             self._pipelined = self._pipelined + 1 if self._buffer else 0
-            if (
-                self._buffer or self._requests_are_over()
-            ):  # otherwise there is nothing to do, and reading goes on
+            if self._buffer or self._client_done:  # otherwise nothing is left to do
                 self._pump()
         elif not self._outflow.blocked:
             self._finish()

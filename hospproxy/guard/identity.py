@@ -148,10 +148,11 @@ class IdentityCheck:
             return ALWAYS
         if identity is None:
             return None
-        accounts, credentials = self._accounts, identity.credentials
+        accounts, credentials, certain = self._accounts, identity.credentials, self._certain
+        always = operation.is_read and operation.id in self._operations  # as in _may_recall
 
         def holds(_now: float) -> bool:
-            known = accounts.recall(credentials) if self._may_recall(operation) else None
+            known = accounts.recall(credentials) if always or certain() else None
             return known is identity or known == identity
 
         return Repeat(holds)

@@ -28,14 +28,14 @@ def counter_of(meter: IMeter, exchange: Exchange) -> Callable[[int | None, float
     method = method if method in METHODS else "other"
     cache = exchange.trace.cache_status or "none"
 
-    counters: dict[str, Callable[[], None]] = {}
+    counters: dict[int | None, Callable[[], None]] = {}
     timer = meter.timer("request_seconds", route=route)
 
     def counted(status: int | None, seconds: float) -> None:
-        word = "none" if status is None else status_class(status)
-        counter = counters.get(word)
+        counter = counters.get(status)
         if counter is None:
-            counter = counters[word] = meter.counter(
+            word = "none" if status is None else status_class(status)
+            counter = counters[status] = meter.counter(
                 "requests_total", method=method, route=route, status_class=word, cache=cache
             )
         counter()

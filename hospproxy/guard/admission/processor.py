@@ -52,12 +52,15 @@ class KnownCredentials:
         """Return when the key was added (monotonic seconds); None if it is not a member."""
         return self._since.get(key)
 
-    def add(self, key: bytes, now: float) -> None:
-        """Add a key, or renew its time."""
+    def add(self, key: bytes, now: float) -> bool:
+        """Add a key, or renew its time; return whether it is new."""
+        new = key not in self._since
         self._since[key] = now
-        self._since.move_to_end(key)
-        if len(self._since) > self._most:
+        if not new:
+            self._since.move_to_end(key)
+        elif len(self._since) > self._most:
             self._since.popitem(last=False)
+        return new
 
     def discard(self, key: bytes) -> None:
         """Remove a key if it is a member."""
@@ -261,9 +264,8 @@ class Admission:
         return response
 
     def _note_accepted(self, attempt: LoginAttempt, now: float) -> None:
-        if self._accepted.since(attempt.credentials) is None:
+        if self._accepted.add(attempt.credentials, now):
             self._telling.accepted(attempt.credentials)
-        self._accepted.add(attempt.credentials, now)
 
     def _failed(self, attempt: LoginAttempt, now: float) -> None:
         if self._is_new(attempt.credentials, now):

@@ -108,6 +108,7 @@ class Journal:
         self._bounds = bounds or Bounds()
         self._by_clock = by_clock
         self._after_poll = after_poll
+        self._runs_ahead = self._bounds.buffer_s > 0
         self._waiting: list[_Waiting] = []
         self._count = 0
         self._bytes = 0
@@ -211,13 +212,13 @@ class Journal:
         return done
 
     def _put(self, line: bytes, kind: str, told: Told, disclosure: Disclosure | None) -> None:
-        size = len(line) + self._size_of_new(disclosure)
+        size = len(line) if disclosure is None else len(line) + self._size_of_new(disclosure)
         if self._count >= self._bounds.max_records or self._too_much(size):
             reason = "too many records are waiting for the disk"
             self._lose(int(kind != "gap"), reason)
             told(RecordFailed(reason))
             return
-        ahead = self._may_run_ahead(kind)
+        ahead = self._runs_ahead and self._may_run_ahead(kind)
         # With ``ahead`` a loss is counted, and a gap record reports it.
         waiting = _Waiting(
             line, kind, self._clock.seconds(), not ahead, _ignore if ahead else told, disclosure
@@ -238,9 +239,9 @@ class Journal:
         # max_bytes.
         return self._count > 0 and self._bytes + size > self._bounds.max_bytes
 
-    def _size_of_new(self, disclosure: Disclosure | None) -> int:
+    def _size_of_new(self, disclosure: Disclosure) -> int:
         """Bytes that this set adds; 0 if a waiting record already names the same set."""
-        return disclosure.size if disclosure is not None and disclosure.set not in self._sets else 0
+        return 0 if disclosure.set in self._sets else disclosure.size
 
     def _no_longer_waiting(self, waiting: _Waiting) -> None:
         self._count -= 1
@@ -257,7 +258,7 @@ class Journal:
     def _may_run_ahead(self, kind: str) -> bool:
         """Whether the response may leave now, with its record expected on disk within ``buffer_s``."""
         bounds = self._bounds
-        if not bounds.buffer_s or kind == "intent" or self._trouble is not None or self.full:
+        if kind == "intent" or self._trouble is not None or self.full:
             return False
         oldest = (
             self._flying if self._flying is not None else self._waiting[0].since if self._waiting else None
