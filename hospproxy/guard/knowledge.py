@@ -74,6 +74,8 @@ class Knowledge:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._changed: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._all_changed = -math.inf
+        self.version = 0
+        """Differs whenever ``recall`` may return another value to a caller that accepts any age."""
         self._readers = {
             name: _ResponseReader(contract.resources[name].id, fields) for name, fields in watch.items()
         }
@@ -108,6 +110,9 @@ class Knowledge:
                 self._note_change(key)
             elif changed and began is not None and began <= changed.get(key, -math.inf):
                 continue
+            before = known.get(key)
+            if before is None or before[1] != values:
+                self.version += 1
             known[key] = (now, values)
             known.move_to_end(key)
         while len(known) > self._most:
@@ -141,6 +146,7 @@ class Knowledge:
         """Forget a record that is being changed."""
         if resource is not None and record_id is not None:
             self._known.pop((resource, record_id), None)
+            self.version += 1
             self._note_change((resource, record_id))
 
     def doubt_all(self) -> None:

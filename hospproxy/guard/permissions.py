@@ -188,9 +188,23 @@ class Permissions:
                   told if by_answer(rule, operation) else None, only_known=True)
             for rule in rules
         ]  # fmt: skip
-        return Repeat(lambda _now: all(map(self._still_passes, cases)))
+        knowledge = self._knowledge
+        ages = any(case.asks for case in cases)
+        passed_at = -1  # the version of what is known with which all rules passed
+
+        def holds(_now: float) -> bool:
+            nonlocal passed_at
+            if passed_at == knowledge.version:
+                return True
+            passes = all(map(self._still_passes, cases))
+            if passes and not ages:  # a rule that asks believes what it knows only for a time
+                passed_at = knowledge.version
+            return passes
+
+        return Repeat(holds)
 
     def _still_passes(self, case: _Case) -> bool:
+        case.about.clear()
         verdict = self._verdict(case)
         try:
             verdict.send(None)
