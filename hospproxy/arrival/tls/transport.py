@@ -129,4 +129,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
         """The connection is closed (IProtocol)."""
         self._hello = self._open = None
         self.factory.handshakes.end(self, "failed")
+        # Everything that was received is with the protocol. If Twisted asked OpenSSL for more, the traceback of the
+        # error would keep all of this connection, 24 KiB of OpenSSL's included, until the next garbage collection.
+        self._lostTLSConnection = self._lostTLSConnection or self._handshakeDone
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

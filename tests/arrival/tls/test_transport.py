@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import ssl
+import weakref
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.tls.transport import RecordEnds
@@ -77,6 +81,17 @@ class OpenConnectionTests(TlsCase):
             client = self.opened()
             client.server.dataReceived(data)
             self.assertTrue(client.wire.disconnecting or client.wire.disconnected)
+
+    def test_openssl_frees_its_memory_as_soon_as_the_connection_ends(self) -> None:
+        """No cycle holds it until the next garbage collection."""
+        client = self.opened()
+        client.ask()
+        connection = weakref.ref(client.server._tlsConnection)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client.server.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNone(connection())
+        self.assertEqual(len(self.listener_context.connections), 0)
 
     def test_nothing_is_written_after_a_close(self) -> None:
         client: Any = self.opened()
