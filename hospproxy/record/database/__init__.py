@@ -9,7 +9,6 @@ Modules in reading order:
 - `dialects.py`: what differs between SQLite and PostgreSQL.
 - `access.py`: one thread with one connection, and its timeouts.
 - `words.py`: texts stored as numbers.
-- `column_values.py`: from a line of the journal to column values.
 - `sink.py`: the sink that inserts batches.
 - `retention.py`: deletes records past their retention.
 - `conditions.py`: filters as SQL conditions and index choices.

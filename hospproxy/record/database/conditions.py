@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, exists, false, fun
 from ..search.filters import Filters
 from ..search.match import LOGIN_FAILURE as LOGIN_FAILURE_ACTION
 from ..search.match import milliseconds
-from .schema import LOGIN_FAILURE, MEMBERS, OTHER_TROUBLE, OWN, RECORDS, SETS, SHOWN
+from ..search.record_values import LOGIN_FAILURE, OTHER_TROUBLE, OWN, SHOWN
+from .schema import MEMBERS, RECORDS, SETS
 from .words import numbers_of
 
 Condition = ColumnElement[bool]

@@ -11,17 +11,16 @@ from zope.interface import implementer
 from ...interfaces import ITrailReader
 from ..search.filters import Filters
 from ..search.match import milliseconds, text
+from ..search.record_values import LOGIN_FAILURE, coded
 from ..search.rows import IndexRow, Key, Page, RowName, Summary
 from ..trail.scan import record_of
 from .access import Access
 from .bounded_search import search
-from .column_values import coded
 from .conditions import Place
 from .schema import (
     CHAINS,
     HOURS,
     LINES,
-    LOGIN_FAILURE,
     MEMBERS,
     MOST_SEQ,
     RECORDS,

@@ -25,11 +25,6 @@ METADATA = MetaData()
 _SEQ_BITS = 40
 MOST_SEQ = (1 << _SEQ_BITS) - 1
 
-LOGIN_FAILURE, OTHER_TROUBLE = 1, 2
-"""Values of ``records.trouble``."""
-HIDDEN, SHOWN, OWN = 0, 1, 2
-"""Values of ``records.shown``."""
-
 # SQLite uses only an INTEGER primary key as the rowid.
 _Number = BigInteger().with_variant(Integer, "sqlite")
 

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row, select, update
 from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
+from ..search.record_values import Coded, coded
 from ..trail.follower import Batch
 from .access import Access, DatabaseFailed
-from .column_values import Coded, coded
 from .dialects import insert_missing, inserting, lock_schema
 from .retention import Pruner
 from .schema import (

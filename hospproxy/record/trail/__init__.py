@@ -17,6 +17,7 @@ Modules in reading order:
 - `journal.py`: queues records and commits them in groups; what the rest of the proxy calls.
 - `null_journal.py`: stands in its place if no audit records are written.
 - `follower.py`: how sinks read committed records from a saved position.
+- `packed.py`: the compressed form of a file, readable from any offset.
 - `upkeep.py`: compresses closed files and removes those past their retention.
 - `build_journal.py`: builds a journal from the settings.
 - `identity.py`: the trail's id, since two machines may both have a journal w0.

@@ -22,6 +22,7 @@ from .follower import Position
 from .hash_chain import signed
 from .marks import is_older, tombstone
 from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
+from .packed import write_packed
 from .record_line import encode_record
 from .scan import record_of
 
@@ -136,7 +137,7 @@ class Tender:
             whole = self._checked(plain, continues)
             plain.seek(0)
             try:
-                _write_packed(plain, draft)
+                write_packed(plain, draft)
                 with gzip.open(draft, "rb") as packed:
                     if _content(packed) != whole:
                         raise ValueError("its compressed copy differs from it")
@@ -197,13 +198,3 @@ def _content(file: BinaryIO | gzip.GzipFile) -> bytes:
     while block := file.read(_BLOCK):
         content.update(block)
     return content.digest()
-
-
-def _write_packed(source: BinaryIO, draft: Path) -> None:
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6) as packed:
-            while block := source.read(_BLOCK):
-                packed.write(block)
-        file.flush()
-        os.fsync(descriptor)

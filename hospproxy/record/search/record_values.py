@@ -1,4 +1,7 @@
-"""Turns a line of the journal into column values. Pure."""
+"""The values of a line by which an index finds it. Pure.
+
+They follow the rule of ``match.py``, for the index in columns and for the one in PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from ..search.match import HIDDEN as HIDDEN_KINDS
-from ..search.match import (
+from ..trail.scan import record_of
+from .match import HIDDEN as HIDDEN_KINDS
+from .match import (
     inner,
     is_login_failure,
     is_trouble,
@@ -19,8 +23,11 @@ from ..search.match import (
     text,
     time_of,
 )
-from ..trail.scan import record_of
-from .schema import HIDDEN, LOGIN_FAILURE, OTHER_TROUBLE, OWN, SHOWN
+
+LOGIN_FAILURE, OTHER_TROUBLE = 1, 2
+"""Values of ``Coded.trouble``."""
+HIDDEN, SHOWN, OWN = 0, 1, 2
+"""Values of ``Coded.shown``."""
 
 MOST_MS = (1 << 53) - 1
 
@@ -30,7 +37,7 @@ class Coded:
     """One record as column values.
 
     :param time_ms: time of the record; if it has none, that of the record before it.
-    :param words: texts by column (schema.WORD_COLUMNS), and "kind".
+    :param words: texts by column, and "kind".
     :param set: hash of the disclosure set that the record refers to.
     :param declares: of a disclosure record: hash of the set that it lists.
     :param patients: of a disclosure record: the ids that it lists.
