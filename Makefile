@@ -51,7 +51,7 @@ LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_
 	memory.test_credentials memory.test_credentials_shared memory.test_outage memory.test_second_model \
 	outward.gate.redis.test_shared_slots outward.writes.test_change_model outward.writes.test_edits_model \
 	outward.writes.test_model outward.writes.test_rotation outward.writes.test_site_model \
-	record.database.test_bounded_search record.trail.test_tampering sharing.test_model \
+	record.columns.test_same_rows record.columns.test_upkeep record.database.test_bounded_search record.trail.test_tampering sharing.test_model \
 	sharing.test_places_base simulation
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
 SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))
@@ -182,9 +182,9 @@ bench-workers: environment ## compare two workers and a Redis with a single proc
 fuzz-credentials: environment ## random users, revocations, faults and restarts: check that nobody gets another's response
 	$(BIN)/python -m tests.memory.credentials
 
-audit-scale: environment ## time the verification of a million audit records, and queries over ten million in a database
+audit-scale: environment ## time the verification of a million audit records, and the index of ten million
 	$(BIN)/python -m benchmarks.audit_scale
-	$(BIN)/python -m benchmarks.audit_database
+	$(BIN)/python -m benchmarks.audit_columns --records 10000000
 
 screenshots: environment ## renew the pictures of the audit page in docs/
 	$(BIN)/python -m integration.screenshots

@@ -20,18 +20,15 @@ from hospproxy.record.database.schema import (
     HOURS,
     INDEXES,
     LINES,
-    LOGIN_FAILURE,
     MEMBERS,
-    OTHER_TROUBLE,
-    OWN,
     RECORDS,
     SETS,
-    SHOWN,
     WORDS,
     id_of,
 )  # fmt: skip
 from hospproxy.record.database.sink import make_tables
 from hospproxy.record.database.words import in_parts
+from hospproxy.record.search.record_values import LOGIN_FAILURE, OTHER_TROUBLE, OWN, SHOWN
 
 TRAIL, JOURNAL = "00000000-0000-4000-8000-000000000001", "w0"
 STAFF, PATIENTS, SET_COUNT = 200, 5000, 4000
@@ -85,38 +82,51 @@ def filled(engine: Engine, rows: int) -> None:
     for index in INDEXES:
         with engine.begin() as connection:
             index.create(connection)
-    if engine.dialect.name == "postgresql":  # as its autovacuum does eventually
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")  # as its autovacuum does eventually
 
 
 def _load(connection: Connection, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     names = ", ".join(columns)
     driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "postgresql":
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    else:
-        places = ", ".join("?" * len(columns))
-        driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", rows)
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
-def _fill_sets(connection: Connection, numbers: Numbers) -> None:
-    """Fill the disclosure sets; each is in use for its part of the year."""
+def set_name(number: int) -> str:
+    """What stands for a set's hash."""
+    return f"{number:064x}"
+
+
+def sets() -> Iterator[tuple[int, int, list[int]]]:
+    """The disclosure sets: number, first use in milliseconds since the epoch, patients."""
     chance = random.Random(1)
     step = YEAR_MS // SET_COUNT
     for number in range(1, SET_COUNT + 1):
-        first = START_MS + (number - 1) * step
-        connection.execute(
-            insert(SETS),
-            {"set_no": number, "hash": f"{number:064x}", "first_ms": first, "last_ms": first + step},
-        )
         members = {chance.randrange(2, 4990) for _ in range(30)}
         if number % 50:
             members.add(1)
         if number < SET_COUNT // 4:
             members.add(4999)
+        yield number, START_MS + (number - 1) * step, sorted(members)
+
+
+def made(rows: int) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """So many records, each as its row and as its line."""
+    chance, numbers = random.Random(2), Numbers()
+    for seq in range(1, rows + 1):
+        yield _record(seq, START_MS + (seq - 1) * YEAR_MS // rows, "0" * 64, chance, numbers)
+
+
+def _fill_sets(connection: Connection, numbers: Numbers) -> None:
+    """Fill the disclosure sets; each is in use for its part of the year."""
+    step = YEAR_MS // SET_COUNT
+    for number, first, members in sets():
+        connection.execute(
+            insert(SETS),
+            {"set_no": number, "hash": set_name(number), "first_ms": first, "last_ms": first + step},
+        )
         rows = [{"patient_no": numbers.of(str(patient)), "set_no": number} for patient in members]
         connection.execute(insert(MEMBERS), rows)
 

@@ -19,6 +19,8 @@ from .contract import Contract
 from .worker import Worker, WorkerLike
 
 if TYPE_CHECKING:
+    from .record.columns.asker import Asker
+    from .record.columns.questions import Setup
     from .record.trail.group_commit import Ring
 
 
@@ -32,6 +34,13 @@ def ring(reactor: Any) -> Ring:
     return Uring(reactor)
 
 
+def index(reactor: Any, setup: Setup) -> Asker:
+    """Return what answers questions about the audit index: a process that starts with the first question."""
+    from .record.columns.asker import ProcessAsker
+
+    return ProcessAsker(reactor, setup)
+
+
 @frozen(slots=True, kw_only=True)
 class Host:
     """The system that a process runs on.
@@ -43,6 +52,7 @@ class Host:
     :param pid: the process id.
     :param worker: makes a thread for blocking work, from a reactor and a name.
     :param ring: makes what appends audit records without a thread, from a reactor.
+    :param index: makes what answers questions about the audit index, from a reactor and which index.
     :param install_signals: lets signals stop the reactor within so many seconds, and reload; see ``signals.install``.
     :param load_contract: reads a contract; see ``contract_document.load``.
     :param settle: called once the service has started.
@@ -56,6 +66,7 @@ class Host:
     pid: Callable[[], int] = os.getpid
     worker: Callable[[Any, str], WorkerLike] = Worker
     ring: Callable[[Any], Ring] = ring
+    index: Callable[[Any, Setup], Asker] = index
     install_signals: Callable[[Any, Callable[[], None], float], None] = signals.install
     load_contract: Callable[[Path | None], Contract] = contract_document.load
     settle: Callable[[], None] = collector.end_start

@@ -185,7 +185,7 @@ async def test_an_index_that_is_not_there_yet_is_said_in_words(processes: Proces
     (state / "audit-index").write_text("in the way")
     proxy = await processes.proxy((await processes.hosp()).url, state=state)
     auditor = await auditor_of(proxy)
-    await says(auditor, "is empty")
+    await says(auditor, "does not answer")
     (state / "audit-index").unlink()
     await until_served(auditor, "/audit")
     assert await proxy.stop() == 0

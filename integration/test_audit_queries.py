@@ -5,25 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest_twisted
 from fhir.resources.R4B.auditevent import AuditEvent
 from twisted.internet.threads import deferToThread
 
-from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import DatabaseTarget
-from hospproxy.record.database.sink import DatabaseWriter
-from hospproxy.record.trail.follower import Batch, Follower, Position
-from hospproxy.record.trail.names import parse
+from hospproxy.clocks import wall
+from hospproxy.record.columns import upkeep
+from hospproxy.record.columns.engine import Engine
+from hospproxy.record.columns.trail_files import TrailFolder
+from hospproxy.record.columns.upkeep import IndexUpkeep
+from hospproxy.record.trail.identity import trail_id
 from tests.record.export.balp import problems
 
 from .http_client import ask
 from .processes import Processes, Proxy
 from .test_guarantees import NOTE
+from .test_writers_http import until_well
 
 
 async def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -110,42 +114,35 @@ async def test_exports_are_what_their_readers_expect(processes: Processes, tmp_p
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_database_answers_as_the_folder_does(processes: Processes, tmp_path: Path) -> None:
-    from twisted.internet import reactor
-
+async def test_an_index_answers_as_the_files_do(processes: Processes, tmp_path: Path) -> None:
     proxy = await asked(processes)
+    await until_well(proxy, "database")
     assert await proxy.stop() == 0
-    trail = proxy.state / "audit"
-    file = tmp_path / "audit.sqlite"
-    access = Access(reactor, DatabaseTarget(file=file), "test")
-    writer = DatabaseWriter(access)
-    await writer.open()
-    for batch in batches(trail):
-        await writer.write(batch)
-    await writer.close()
+    trail, index = proxy.state / "audit", proxy.state / "audit-index"
+    folder = TrailFolder(trail)
+    with mock.patch.object(upkeep, "TAIL_BYTES", 1):
+        IndexUpkeep(index, folder, lambda: trail_id(trail), Engine(index), wall).run()
+    alone = tmp_path / "alone" / "audit"
+    shutil.copytree(trail, alone)
     for arguments in ((), ("--patient", "1"), ("--trouble",), ("--own", "--staff", "staff1")):
-        assert await found(file, *arguments) == await found(trail, "--signing-key", "none", *arguments)
-    missing = await command("search", file)
-    assert "this look is not recorded" in missing.stderr
-    there = await command(
-        "search", file, "--record-in", trail, "--signing-key", proxy.state / "audit-signing.key"
-    )
-    assert (there.returncode, there.stderr) == (0, "")
-    assert len(await found(trail, "--kind", "look", "--signing-key", "none")) == 1
+        more = ("--signing-key", "none", *arguments)
+        expected = await found(alone, *more)
+        assert await found(trail, *more) == expected
+        assert await found(alone, "--index", index, *more) == expected
     exported = [
         (await command("export", each, "--format", "fhir", "--signing-key", "none")).stdout.splitlines()
-        for each in (file, trail)
+        for each in (trail, alone)
     ]
-    assert len(exported[0]) == len(exported[1]) - 1
-
-
-def batches(trail: Path) -> list[Batch]:
-    """Every record of a trail whose proxy has stopped."""
-    names = [name for path in sorted(trail.iterdir()) if (name := parse(path.name)) is not None]
-    size = (trail / names[-1].name).stat().st_size
-    end, at = Position("w0", names[-1].number, size, 0), Position("w0")
-    made = []
-    while (batch := Follower(trail).read(at, end)) is not None:
-        made.append(batch)
-        at = batch.position
-    return made
+    assert len(exported[0]) == len(exported[1]) > 0
+    for path in index.glob("*.parquet"):
+        path.unlink()
+    broken = await command("search", trail, "--signing-key", "none", "--format", "jsonl")
+    assert "every file is read instead" in broken.stderr
+    assert (
+        broken.stdout.splitlines()
+        == (await command("search", alone, "--signing-key", "none", "--format", "jsonl")).stdout.splitlines()
+    )
+    old = tmp_path / "audit.sqlite"
+    old.write_bytes(b"SQLite format 3\0")
+    refused = await command("search", old)
+    assert refused.returncode == 2 and "no longer used" in refused.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,14 +13,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import define, evolve
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import select
 from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 
 from hospproxy.clocks import wall
 from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import DatabaseTarget
+from hospproxy.record.database.connect import DatabaseTarget
 from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
 from hospproxy.record.database.sink import DatabaseWriter, OtherRecordError
@@ -50,9 +49,9 @@ from twisted.internet.defer import Deferred
 from integration.sink_carrier import Carrying
 from integration.test_database import access_for, end_of
 from hospproxy.record.database.sink import DatabaseWriter
-folder = Path(sys.argv[3])
+folder = Path(sys.argv[2])
 async def main():
-    writer = DatabaseWriter(access_for(sys.argv[2], Path(sys.argv[1])))
+    writer = DatabaseWriter(access_for(sys.argv[1]))
     await Carrying(writer, folder, lambda: end_of(folder), lambda taken: print(taken, flush=True)).carry()
 task.react(lambda reactor: Deferred.fromCoroutine(main()))
 """
@@ -64,11 +63,9 @@ def _reactor() -> Any:
     return reactor
 
 
-def access_for(url: str, file: Path, *, read_only: bool = False, timeout_s: float = 20.0) -> Access:
+def access_for(url: str, *, read_only: bool = False, timeout_s: float = 20.0) -> Access:
     """Access to a database, in a thread of its own."""
-    target = DatabaseTarget(
-        url=parsed(url) if url else None, file=file, connect_timeout_s=2.0, timeout_s=timeout_s
-    )
+    target = DatabaseTarget(url=parsed(url), connect_timeout_s=2.0, timeout_s=timeout_s)
     return Access(_reactor(), target, "test", read_only)
 
 
@@ -83,27 +80,20 @@ def end_of(folder: Path) -> Position:
 class Rig:
     """A database, and a journal to deliver to it.
 
-    :param server: None for SQLite.
     :param port: of a relay in front of the server, 0 for none.
-    :param database: SQLite's file.
     """
 
     folder: Path
-    server: PostgreSQL | None
+    server: PostgreSQL
     signer: Signer
     port: int = 0
-    database: Path | None = None
 
     @property
     def url(self) -> str:
-        return self.server.url(self.port) if self.server else ""
-
-    @property
-    def file(self) -> Path:
-        return self.database or self.folder / "index" / "audit.sqlite"
+        return self.server.url(self.port)
 
     def access(self, **kinds: Any) -> Access:
-        return access_for(self.url, self.file, **kinds)
+        return access_for(self.url, **kinds)
 
     def journal(self) -> None:
         """Write records of all kinds into one file."""
@@ -181,24 +171,9 @@ def _record(number: int) -> bytes:
     )
 
 
-@pytest_twisted.async_yield_fixture(params=["sqlite", "postgresql"])
-async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
-    """Each kind."""
-    server = PostgreSQL() if request.param == "postgresql" else None
-    if server is not None:
-        await server.start()
-    made = Rig(tmp_path, server, Signer.generate())
-    made.journal()
-    yield made
-    if server is not None:
-        server.remove()
-
-
 @pytest_twisted.async_yield_fixture
-async def postgresql(tmp_path: Path) -> AsyncIterator[Rig]:
-    """PostgreSQL only, for tests that have no counterpart in SQLite."""
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     made = Rig(tmp_path, PostgreSQL(), Signer.generate())
-    assert made.server is not None
     await made.server.start()
     made.journal()
     yield made
@@ -216,7 +191,7 @@ async def test_all_is_there(rig: Rig) -> None:
 
 
 def _carry_and_be_killed(rig: Rig) -> None:
-    command = [sys.executable, "-c", CHILD, str(rig.file), rig.url, str(rig.audit)]
+    command = [sys.executable, "-c", CHILD, rig.url, str(rig.audit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         for line in child.stdout:
@@ -258,41 +233,23 @@ async def test_a_record_that_was_changed_is_not_passed_over(rig: Rig) -> None:
 @pytest_twisted.ensureDeferred
 async def test_full(rig: Rig) -> None:
     """Written records stay; the rest follows when there is space."""
-    most_pages = 300
-
-    def limit(connection: Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {most_pages}")
-
-    async def room() -> None:
-        nonlocal most_pages
-        most_pages = 1_000_000
-        if rig.server is not None:
-            rig.server.kill()
-            await rig.server.start()
-
-    if rig.server is not None:
-        rig.server.kill()
-        await rig.server.start(most_bytes=1 << 20)
-    else:
-        event.listen(Engine, "begin", limit)
+    rig.server.kill()
+    await rig.server.start(most_bytes=1 << 20)
     carrying = Carrying(rig.writer(), rig.audit, lambda: end_of(rig.audit))
     carrying.start()
-    try:
-        await until(lambda: len(carrying.troubles) >= 2, "no room")
-        assert all(re.search("full|too large", str(trouble)) for trouble in carrying.troubles)
-        await room()
-        await carrying.arrive()
-        await carrying.stop()
-        await rig.check()
-    finally:
-        if rig.server is None:
-            event.remove(Engine, "begin", limit)
+    await until(lambda: len(carrying.troubles) >= 2, "no room")
+    assert all(re.search("full|too large", str(trouble)) for trouble in carrying.troubles)
+    rig.server.kill()
+    await rig.server.start()
+    await carrying.arrive()
+    await carrying.stop()
+    await rig.check()
 
 
 @pytest_twisted.ensureDeferred
 async def test_two_machines_write_at_one_time(rig: Rig) -> None:
     """They share words and sets; neither loses a record."""
-    other = evolve(rig, folder=rig.folder / "other", database=rig.file)
+    other = evolve(rig, folder=rig.folder / "other")
     shutil.copytree(rig.audit, other.audit)
     both = rig, other
     await defer.gatherResults([Deferred.fromCoroutine(each.carry()) for each in both])
@@ -310,29 +267,8 @@ async def test_two_machines_write_at_one_time(rig: Rig) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_sqlite_is_locked_by_another(tmp_path: Path) -> None:
-    """The sink waits for a while, then reports it; nothing is lost."""
-    rig = Rig(tmp_path, None, Signer.generate())
-    rig.journal()
-    writer = rig.writer()
-    await writer.open()
-    await writer.close()
-    other = sqlite3.connect(rig.file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    carrying = Carrying(rig.writer(), rig.audit, lambda: end_of(rig.audit))
-    carrying.start()
-    await until(lambda: bool(carrying.troubles), "a lock")
-    assert carrying.taken == 0
-    other.execute("ROLLBACK")
-    other.close()
-    await carrying.arrive()
-    await carrying.stop()
-    await rig.check()
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_server_is_killed_and_started_again(postgresql: Rig) -> None:
-    server = postgresql.server
+async def test_the_server_is_killed_and_started_again(rig: Rig) -> None:
+    server = rig.server
     assert server is not None
     starting: list[Any] = []
 
@@ -342,31 +278,31 @@ async def test_the_server_is_killed_and_started_again(postgresql: Rig) -> None:
             server.kill()
             starting.append(task.deferLater(_reactor(), 0.2, lambda: Deferred.fromCoroutine(server.start())))
 
-    carrying = await postgresql.carry(at)
+    carrying = await rig.carry(at)
     await defer.gatherResults(starting)
     assert len(starting) == 3
     assert len(carrying.troubles) >= 3
-    await postgresql.check()
+    await rig.check()
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_server_is_at_the_end_of_a_long_line(postgresql: Rig) -> None:
-    assert postgresql.server is not None
-    line = Freezer(postgresql.server.port, delay_s=0.005)
-    postgresql.port = line.start()
-    carrying = await postgresql.carry()
+async def test_the_server_is_at_the_end_of_a_long_line(rig: Rig) -> None:
+    assert rig.server is not None
+    line = Freezer(rig.server.port, delay_s=0.005)
+    rig.port = line.start()
+    carrying = await rig.carry()
     assert carrying.troubles == []
     await line.stop()
-    postgresql.port = 0
-    await postgresql.check()
+    rig.port = 0
+    await rig.check()
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_answer_to_a_commit_is_lost(postgresql: Rig) -> None:
+async def test_the_answer_to_a_commit_is_lost(rig: Rig) -> None:
     """The network goes silent: the sink drops the connection and sends the batch again; no record is doubled."""
-    assert postgresql.server is not None
-    freezer = Freezer(postgresql.server.port)
-    postgresql.port = freezer.start()
+    assert rig.server is not None
+    freezer = Freezer(rig.server.port)
+    rig.port = freezer.start()
 
     def at(number: int) -> None:
         if number == 3 and not swallowed:
@@ -374,8 +310,8 @@ async def test_the_answer_to_a_commit_is_lost(postgresql: Rig) -> None:
             swallowed.append(number)
 
     swallowed: list[int] = []
-    writer = postgresql.writer(timeout_s=1.0)
-    carrying = Carrying(writer, postgresql.audit, lambda: end_of(postgresql.audit), at)
+    writer = rig.writer(timeout_s=1.0)
+    carrying = Carrying(writer, rig.audit, lambda: end_of(rig.audit), at)
     carrying.start()
     await until(lambda: bool(carrying.troubles), "a failure")
     assert freezer.swallow == "answers"
@@ -383,5 +319,5 @@ async def test_the_answer_to_a_commit_is_lost(postgresql: Rig) -> None:
     freezer.swallow = ""
     await carrying.arrive()
     await carrying.stop()
-    await postgresql.check()
+    await rig.check()
     await freezer.stop()

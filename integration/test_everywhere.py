@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest_twisted
-from attrs import define, field
+from attrs import define
 from sqlalchemy import select
 from twisted.internet.threads import deferToThread
 
+from hospproxy.record.columns.engine import Engine
+from hospproxy.record.columns.index import ColumnIndex
+from hospproxy.record.columns.trail_files import TrailFolder
 from hospproxy.record.database.schema import CHAINS, LINES, place_of
 from hospproxy.record.database.sink import DatabaseWriter
+from hospproxy.record.search.filters import Filters
+from hospproxy.record.trail.identity import trail_id
 
 from .http_client import ask
 from .http_receiver import SECRET, Receiver
@@ -30,6 +34,7 @@ from .test_writers_http import judge, lines, metric, until_well
 from .test_writers_syslog import all_there
 
 WRITERS = ("database", "syslog", "http", "bucket")
+KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "gap", "begin", "digest")
 
 
 @define(eq=False)
@@ -47,14 +52,14 @@ class Everywhere:
     moto: Moto
     relay: FullRelay
     state: Path
-    _lock: sqlite3.Connection | None = field(default=None, init=False)
 
     @property
-    def sqlite(self) -> Path:
-        return self.state / "audit-index" / "audit.sqlite"
+    def index(self) -> Path:
+        return self.state / "audit-index"
 
     def access(self) -> Any:
-        return access_for(self.server.url() if self.server else "", self.sqlite, read_only=True)
+        assert self.server is not None
+        return access_for(self.server.url(), read_only=True)
 
     def options(self) -> str:
         secret = self.processes.folder / "posting"
@@ -93,8 +98,8 @@ path_style = true
         elif self.server is not None:
             self.server.kill()
         else:
-            self._lock = sqlite3.connect(self.sqlite, isolation_level=None)
-            self._lock.execute("BEGIN IMMEDIATE")
+            self.index.rename(self.state / "away")
+            self.index.write_text("in the way")
 
     async def bring_back(self, writer: str) -> None:
         if writer == "syslog":
@@ -105,11 +110,12 @@ path_style = true
             self.relay.answer = None
         elif self.server is not None:
             await self.server.start()
-        elif self._lock is not None:
-            self._lock.close()
+        else:
+            self.index.unlink()
+            (self.state / "away").rename(self.index)
 
 
-@pytest_twisted.async_yield_fixture(params=["sqlite", "postgresql"])
+@pytest_twisted.async_yield_fixture(params=["columns", "postgresql"])
 async def everywhere(request: Any, processes: Processes, tmp_path: Path) -> AsyncIterator[Everywhere]:
     """Start every destination."""
     server = PostgreSQL() if request.param == "postgresql" else None
@@ -166,6 +172,8 @@ async def lives(place: Everywhere) -> Proxy:
 
 async def in_database(place: Everywhere) -> list[tuple[str, str, int, bytes]]:
     """Trail, journal, seq and line, in the order of their numbers."""
+    if place.server is None:
+        return in_columns(place)
     access = place.access()
 
     def read(connection: Any) -> list[tuple[str, str, int, bytes]]:
@@ -176,6 +184,22 @@ async def in_database(place: Everywhere) -> list[tuple[str, str, int, bytes]]:
     found = await access.run(read)
     await access.close()
     return list(found)
+
+
+def in_columns(place: Everywhere) -> list[tuple[str, str, int, bytes]]:
+    audit = place.state / "audit"
+    index = ColumnIndex(place.index, TrailFolder(audit), lambda: trail_id(audit), Engine(place.index), 60.0)
+    found = []
+    for kind in KINDS:
+        after = None
+        while True:
+            page = index.page(Filters(kind=kind), after, 500)
+            found += [
+                (row.key.name.trail, row.key.name.journal, row.key.name.seq, row.line) for row in page.rows
+            ]
+            if (after := page.more_after) is None:
+                break
+    return sorted(found, key=lambda row: row[2])
 
 
 async def verify(folder: Path, proxy: Proxy, anchor: str) -> subprocess.CompletedProcess[str]:
@@ -217,6 +241,8 @@ async def bucket_holds(place: Everywhere, proxy: Proxy, trail: str) -> None:
 
 async def anchored(place: Everywhere, proxy: Proxy) -> None:
     """Check that the head in the database reveals a truncated trail, although the rest is a valid chain."""
+    if place.server is None:
+        return
     access = place.access()
     [anchor] = await DatabaseWriter(access).anchors()
     await access.close()

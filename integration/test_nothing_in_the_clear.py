@@ -23,6 +23,7 @@ from .processes import Processes, Proxy
 from .scripted_server import Misbehaving
 from .test_alerts import until
 from .test_fates import until as until_so
+from .test_writers_http import until_well
 from .word_search import findings, rummage, spellings
 
 PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE = (
@@ -311,31 +312,18 @@ async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_passw
     )
     await everything(again)
     said += await look(again)
-    index = first.state / "audit-index" / "audit.sqlite"
-    await until(lambda: rows(index) > 100)
+    await until_well(again, "database")
     kinds = {"request", "own", "intent", "finding", "disclosure", "alert", "look"}
     await until(lambda: {record["kind"] for record in again.records()} >= kinds)
     assert await again.stop() == 0
     bad = await dropped_by(processes)
-    for file in ("ledger/ledger.sqlite", "cache/answers.sqlite", "noticing.json", "audit-index/audit.sqlite"):
+    for file in ("ledger/ledger.sqlite", "cache/answers.sqlite", "noticing.json", "audit-index/index.json"):
         assert (first.state / file).stat().st_size > 0, file
+    assert list((first.state / "audit-index").glob("*.records.parquet"))
     (tmp_path / "log").write_text(first.log + again.log + bad.log)
     (tmp_path / "said").write_bytes(said)
     assert rummage(tmp_path, needles()) == []
     assert "Traceback" not in first.log + again.log + bad.log
-
-
-def rows(index: Path) -> int:
-    """Number of records in the index, once it exists."""
-    if not index.exists():
-        return 0
-    connection = sqlite3.connect(f"file:{index}?mode=ro", uri=True)
-    try:
-        return int(connection.execute("SELECT count(*) FROM records").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("secret", SECRETS)

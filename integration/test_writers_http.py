@@ -83,14 +83,14 @@ async def metric(proxy: Proxy, name: str, writer: str = "http") -> float:
 async def until_well(proxy: Proxy, writer: str = "http") -> None:
     """Wait until a sink is up and has delivered something; the pause after each failure in a row is longer.
 
-    Before its first delivery a sink does not know yet that it is behind. (A bucket has nothing to carry before a file
-    is closed.)
+    Before its first delivery a sink does not know yet that it is behind. (A bucket and an index in columns have
+    nothing to carry before a file is closed.)
     """
     clock = cast(Any, reactor)
     latest = clock.seconds() + PATIENCE_S
     while (
         await metric(proxy, "up", writer) != 1
-        or (writer != "bucket" and not await metric(proxy, "carried_total", writer))
+        or (writer not in ("bucket", "database") and not await metric(proxy, "carried_total", writer))
         or await metric(proxy, "behind_records", writer)
     ):
         assert clock.seconds() < latest, f"{writer} did not carry records on again"

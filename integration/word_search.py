@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import duckdb
+
 Needles = Mapping[bytes, str]
 """Bytes to search for, lower-cased if the encoding ignores case, and the name of such a finding."""
 
@@ -56,7 +58,7 @@ def _aligned(encoded: bytes, alignment: int, length: int) -> bytes:
 
 
 def rummage(folder: Path, needles: Needles, spared: Iterable[Path] = ()) -> list[str]:
-    """Where a needle occurs in any file below a folder, including packed files and the values of SQLite files.
+    """Where a needle occurs in any file below a folder, including packed files and values of SQLite and Parquet.
 
     :param spared: files that may contain them.
     """
@@ -83,6 +85,9 @@ def views(file: Path) -> Iterator[tuple[str, bytes]]:
     yield "", content
     if content.startswith(b"\x1f\x8b"):
         yield " unpacked", gzip.decompress(content)
+    if content.startswith(b"PAR1"):
+        for row in duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(file)]).fetchall():
+            yield " row", b"\n".join(str(value).encode() for value in row)
     if content.startswith(b"SQLite format 3\0"):
         # A long value spans several pages, with their links in between.
         for values in _rows(file):

@@ -53,6 +53,11 @@ UPWARD = {
         "record.trail.uring",
     ): "a process takes its io_uring from Host, so that a simulation can hand in another",
     ("host", "record.trail.group_commit"): "the type of that io_uring",
+    (
+        "host",
+        "record.columns.asker",
+    ): "a process asks its index through Host, so that a simulation needs no process",
+    ("host", "record.columns.questions"): "a type in the signature of what makes that",
     ("interfaces", "record.disclosures"): "a type in the signature of IJournal",
     ("interfaces", "record.search.filters"): "a type in the signature of ITrailReader",
     ("interfaces", "record.search.rows"): "types in the signature of ITrailReader",

@@ -16,13 +16,14 @@ _TAKES = "postgresql+psycopg://user@host:port/database"
 
 def _read_url(value: Any) -> str:
     """Check the URL. No error message shows it, since it may hold a password."""
-    from ..database_url import BadUrlError, parsed  # SQLAlchemy is heavy
-
     if not isinstance(value, str):
         raise BadValueError(f"expected {_TAKES}")
+    if not value:
+        return value
+    from ..database_url import BadUrlError, parsed  # SQLAlchemy is heavy
+
     try:
-        if value:
-            parsed(value)
+        parsed(value)
     except BadUrlError as error:
         raise BadValueError(f"expected {_TAKES}: {error}") from None
     return value
@@ -35,15 +36,14 @@ def _database(doc: str) -> Metadata:
 
 @frozen(slots=True, kw_only=True)
 class DatabaseSettings:
-    """Audit sink: the database that the audit page searches."""
+    """Audit sink: the index that the audit page searches."""
 
-    enabled: bool = field(default=True, metadata=switch("Copy records into a database."))
+    enabled: bool = field(default=True, metadata=switch("Keep an index of the records."))
     url: str = field(
         default="",
         repr=False,
         metadata=_database(
-            "PostgreSQL database, which several machines can share. Default: SQLite,"
-            " `state_dir`/audit-index/audit.sqlite."
+            "PostgreSQL database, which several machines can share. Default: files in `state_dir`/audit-index."
         ),
     )
     password_file: Path | None = field(
@@ -59,11 +59,13 @@ class DatabaseSettings:
     )
     retention_days: float = field(
         default=0.0,
-        metadata=number("days", 0, 36_600, "Age at which rows are deleted, a few at a time. 0: never."),
+        metadata=number(
+            "days", 0, 36_600, "Age at which records are no longer found in the index. 0: never."
+        ),
     )
     connect_timeout_s: float = field(
         default=5.0,
-        metadata=number("seconds", 1, 60, "Timeout for connecting (SQLite: for its lock)."),
+        metadata=number("seconds", 1, 60, "PostgreSQL only: timeout for connecting."),
     )
     timeout_s: float = field(
         default=30.0,
@@ -71,6 +73,6 @@ class DatabaseSettings:
             "seconds",
             1,
             600,
-            "PostgreSQL only: timeout for one statement. A batch that exceeds it is tried again.",
+            "Timeout for one search; with PostgreSQL for one statement, and a batch that exceeds it is tried again.",
         ),
     )

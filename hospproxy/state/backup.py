@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 
 _SMALL = ("master.key", "audit-signing.key", "audit-signing.pub", "self-signed.crt", "self-signed.key", "audit-users",
           "audit-page-password", "noticing.json")  # fmt: skip
-INDEX = Path("audit-index") / "audit.sqlite"
 LEDGER = Path("ledger") / "ledger.sqlite"
 
 
 def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manifest:
     """Copy everything that a restore needs, in an order that keeps the copy consistent.
 
-    The sinks' cursors go first, then the index, the ledger next, and the trail last: the trail may then hold more
-    records than the others refer to, never fewer.
+    The sinks' cursors go first, the ledger next, and the trail last: the trail may then hold more records than the
+    others refer to, never fewer. The index is made from the trail again.
 
     :param folder: the backup folder, created here; it must not exist, or be empty.
     :param wall: returns seconds since the Unix epoch.
@@ -49,7 +48,6 @@ def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manif
         content = folder / CONTENT
         content.mkdir(mode=0o700)
         _copy_small(settings, content)
-        _copy_database(state / INDEX, content / INDEX)
         _copy_database(settings.ledger_path, content / LEDGER)
         journals = _copy_trail(settings.audit_path, content / "audit", OsFiles())
         made = Manifest(manifest.FORMAT, taken, manifest.measured(content), journals, _elsewhere(settings))

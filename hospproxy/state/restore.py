@@ -15,12 +15,12 @@ from ..record.trail.verify import verify
 from ..secrets import KeyFileError, MasterKey
 from ..signing_key import PublicKeys, Signer
 from . import manifest
-from .backup import INDEX, LEDGER
+from .backup import LEDGER
 from .manifest import CONTENT, Manifest, StateError
 
 
 def check(folder: Path, public_keys: list[Path]) -> Manifest:
-    """Check all of a backup that can be checked without starting a proxy: files, keys, databases, trail.
+    """Check all of a backup that can be checked without starting a proxy: files, keys, ledger, trail.
 
     :param public_keys: public keys of the trail, besides the one in the backup.
     :raise StateError: lists everything that is wrong.
@@ -30,7 +30,7 @@ def check(folder: Path, public_keys: list[Path]) -> Manifest:
     try:
         wrong = _differences(content, found)
         if not wrong:
-            wrong = [*_keys(content), *_databases(content), *_trail(content, found, public_keys)]
+            wrong = [*_keys(content), *_ledger(content), *_trail(content, found, public_keys)]
     except (OSError, KeyFileError) as error:
         wrong = [str(error)]
     if wrong:
@@ -46,7 +46,7 @@ def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: b
     unless ``same_trail`` is set.
 
     :param state: must not exist, or be empty.
-    :param same_trail: nothing was recorded after the backup: keep the trail's name, the cursors and the index.
+    :param same_trail: nothing was recorded after the backup: keep the trail's name, and the cursors.
     :raise StateError: the backup is incomplete or damaged, or the folder cannot be written.
     """
     found = check(folder, public_keys)
@@ -63,7 +63,6 @@ def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: b
         if not same_trail:
             (draft / "audit" / TRAIL_ID).unlink(missing_ok=True)
             shutil.rmtree(draft / "audit" / POSITIONS, ignore_errors=True)
-            shutil.rmtree(draft / INDEX.parent, ignore_errors=True)
         if state.exists():
             state.rmdir()
         draft.rename(state)
@@ -106,23 +105,23 @@ def _keys(content: Path) -> list[str]:
     return []
 
 
-def _databases(content: Path) -> list[str]:
-    wrong = []
-    for path in (content / LEDGER, content / INDEX):
-        if not path.exists():
-            continue
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                wrong.append(f"{path} is damaged")
-            elif path.name == LEDGER.name:
-                row = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
-                if row is not None and int(str(row[0]).split(".")[0]) > MAJOR:
-                    wrong.append(f"{path} was written by a newer hospproxy (format {row[0]})")
-        except sqlite3.Error as error:
-            wrong.append(f"{path} is damaged: {error}")
-        finally:
-            connection.close()
+def _ledger(content: Path) -> list[str]:
+    wrong: list[str] = []
+    path = content / LEDGER
+    if not path.exists():
+        return wrong
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            wrong.append(f"{path} is damaged")
+        else:
+            row = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
+            if row is not None and int(str(row[0]).split(".")[0]) > MAJOR:
+                wrong.append(f"{path} was written by a newer hospproxy (format {row[0]})")
+    except sqlite3.Error as error:
+        wrong.append(f"{path} is damaged: {error}")
+    finally:
+        connection.close()
     return wrong
 
 

@@ -15,6 +15,7 @@ from hospproxy import signals
 from hospproxy.host import Host
 
 from .death import Killed
+from .index import NoIndex
 from .interfaces import ProcessMachine
 from .options import contract_of
 from .reactor import VirtualReactor
@@ -182,6 +183,7 @@ class Process:
             pid=lambda: self.pid,
             worker=lambda _reactor, name: VirtualWorker(self, name),
             ring=lambda _reactor: VirtualRing(self),
+            index=lambda _reactor, _setup: NoIndex(),
             install_signals=lambda _reactor, _reload, _stop_s: None,
             load_contract=contract_of,
             settle=lambda: None,

@@ -39,7 +39,7 @@ class CheckTests(Case):
     """Tests of ``check``."""
 
     def test_good(self) -> None:
-        """SQLite, and PostgreSQL with a password in a file."""
+        """Columns, and PostgreSQL with a password in a file."""
         password = self.folder / "password"
         password.write_text("secret\n")
         self.assertEqual(self.paths(), [])

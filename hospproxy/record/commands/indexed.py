@@ -1,4 +1,4 @@
-"""Reads the trail from a database, in the calling thread: a command has nothing else to do."""
+"""Reads the trail from PostgreSQL, in the calling thread: a command has nothing else to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...database_url import BadUrlError, parsed
 from ..database.access import words_of
-from ..database.dialects import DatabaseTarget, engine_for
+from ..database.connect import DatabaseTarget, engine_for
 from ..database.reader import members, page
 from ..export.fhir import MOST_PATIENTS
 from ..search.filters import Filters
@@ -20,7 +20,6 @@ from ..search.rows import IndexRow, Key
 from .sources import SourceError
 
 _ROWS = 500
-_SQLITE = b"SQLite format 3\0"
 
 
 @define
@@ -61,26 +60,15 @@ class Database:
 
 
 def database_of(text: str, password_file: Path | None) -> Database:
-    """Open a SQLite file, or a PostgreSQL database by its URL.
+    """Open a PostgreSQL database by its URL.
 
-    :raise SourceError: the text is neither.
+    :raise SourceError: the text is no such URL.
     """
-    if "://" in text:
-        try:
-            target = DatabaseTarget(url=parsed(text), password_file=password_file)
-        except BadUrlError as error:
-            raise SourceError(str(error)) from None
-    else:
-        target = DatabaseTarget(file=Path(text).absolute())
-        try:
-            with target.file.open("rb") as file:
-                is_one = file.read(len(_SQLITE)) == _SQLITE
-        except OSError as error:
-            raise SourceError(f"{text}: {error.strerror}") from None
-        if not is_one:
-            raise SourceError(f"{text}: it is neither a folder of journals nor a SQLite database")
     try:
+        target = DatabaseTarget(url=parsed(text), password_file=password_file)
         return Database(engine_for(target, read_only=True))
+    except BadUrlError as error:
+        raise SourceError(str(error)) from None
     except ImportError:
         raise SourceError(
             "PostgreSQL needs the package psycopg: pip install 'hospproxy[postgresql]'"

@@ -13,8 +13,9 @@ from attrs import frozen
 from ... import clocks
 from ..search.filters import BadFilterError, Filters, parse
 from ..search.rows import IndexRow
+from .indexed_folder import folder_source
 from .look_record import LookFailed, keep, look, who_asks
-from .sources import Folder, Source, SourceError, say
+from .sources import Source, SourceError, say
 
 _WORDS = {
     "patient": "id of a patient; also matches lists that held the patient",
@@ -58,9 +59,7 @@ class SearchCommand:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the options that both commands have."""
-    command.add_argument(
-        "source", metavar="SOURCE", help="the trail's folder, or the database: a SQLite file, or a URL"
-    )
+    command.add_argument("source", metavar="SOURCE", help="the trail's folder, or the URL of the database")
     asked = command.add_argument_group("filters; a record must match all that are given")
     for name, words in _WORDS.items():
         option = "--" + name.replace("_", "-")
@@ -69,6 +68,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     asked.add_argument("--trouble", action="store_true", help="only failed log-ins, refusals and alerts")
     command.add_argument(
         "--password-file", type=Path, metavar="FILE", help="file that holds the password of the database"
+    )
+    command.add_argument(
+        "--index",
+        type=Path,
+        metavar="DIR",
+        help="the index of the trail's folder (default: audit-index beside it, if there is one)",
     )
     command.add_argument(
         "--signing-key",
@@ -99,7 +104,7 @@ def ask(arguments: argparse.Namespace, route: str, answer: Callable[[SearchComma
     pairs = pairs_of(arguments)
     try:
         filters = parse(pairs)
-        source = source_of(arguments.source, arguments.password_file)
+        source = source_of(arguments.source, arguments.password_file, arguments.index)
     except BadFilterError as error:
         say(f"--{error.field.replace('_', '-')}: {error.words}")
         return 2
@@ -131,18 +136,21 @@ def _record(
         say(f"this look is not recorded: {error}")
 
 
-def source_of(text: str, password_file: Path | None) -> Source:
+def source_of(text: str, password_file: Path | None, index: Path | None = None) -> Source:
     """Open the source that an argument names.
 
-    :param text: a folder, a SQLite file, or the URL of a database.
+    :param text: a folder, or the URL of a database.
     :param password_file: holds the password of the database, so that it need not be in the URL.
+    :param index: folder of the index of the trail's folder; None for the one beside it.
     :raise SourceError: the text is none of these.
     """
-    path = Path(text)
-    if "://" not in text and path.is_dir():
-        return Folder(path)
-    if "://" in text or path.is_file():
+    if "://" in text:
         from .indexed import database_of  # SQLAlchemy is slow to import
 
         return database_of(text, password_file)
-    raise SourceError(f"{text}: no such folder or file")
+    path = Path(text)
+    if path.is_dir():
+        return folder_source(path, index)
+    if path.is_file():
+        raise SourceError(f"{text}: it is not a folder of journals; the index in SQLite is no longer used")
+    raise SourceError(f"{text}: no such folder")

@@ -1,4 +1,4 @@
-"""The searchable index of the audit trail, in SQLite or PostgreSQL.
+"""The searchable index of the audit trail in PostgreSQL, which several machines can share.
 
 A sink fills it, a reader answers the audit page and the commands from it. Its results must equal those of
 `record/search/match.py`.
@@ -6,7 +6,7 @@ A sink fills it, a reader answers the audit page and the commands from it. Its r
 Modules in reading order:
 
 - `schema.py`: the tables and their indexes.
-- `dialects.py`: what differs between SQLite and PostgreSQL.
+- `connect.py`: how to connect, and how to insert rows that may exist.
 - `access.py`: one thread with one connection, and its timeouts.
 - `words.py`: texts stored as numbers.
 - `sink.py`: the sink that inserts batches.
@@ -14,9 +14,8 @@ Modules in reading order:
 - `conditions.py`: filters as SQL conditions and index choices.
 - `bounded_search.py`: the search loop, bounded in work.
 - `reader.py`: pages, single records, exports and the summary (`ITrailReader`).
-- `build_database.py`: makes sink and reader from the settings.
+- `build_database.py`: makes sink and reader from the settings; without a URL, those of `record/columns/`.
 
-`record/sinks/build_sinks.py`, `service.py` and `record/commands/indexed.py` import it; `options/` imports
-`dialects.py` to check the URL. SQLAlchemy is slow to import, so other code imports this folder only where the
-database is used.
+`record/sinks/build_sinks.py`, `service.py` and `record/commands/indexed.py` import it. SQLAlchemy is slow to import,
+so other code imports this folder only where the database is used.
 """

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...worker import Worker, WorkerLike
 from ..search.rows import IndexAway, NoIndexYet
-from .dialects import DatabaseTarget, engine_for
+from .connect import DatabaseTarget, engine_for
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class DatabaseFailed(IndexAway):
 
 
 class NoTablesYet(DatabaseFailed, NoIndexYet):
-    """The database or its tables do not exist yet: the sink that fills them has not started."""
+    """The tables do not exist yet: the sink that fills them has not started."""
 
 
 _UNDEFINED_TABLE = "42P01"  # SQLSTATE
@@ -91,11 +91,9 @@ class Access:
 
     def _failure(self, error: SQLAlchemyError | OSError) -> DatabaseFailed:
         words = words_of(error)
-        if self._read_only:
-            cause = getattr(error, "orig", None)
-            no_file = self._target.url is None and not self._target.file.exists()
-            if no_file or "no such table" in words or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
-                return NoTablesYet(words)
+        cause = getattr(error, "orig", None)
+        if self._read_only and getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
+            return NoTablesYet(words)
         return DatabaseFailed(words)
 
     def _dispose(self) -> None:

@@ -73,7 +73,6 @@ def _rarest(
 
 
 def _branch(what: SqlFilters, branch: Branch, start: Place | None) -> Select[tuple[int, int]]:
-    # Only the nearer bound: SQLite seeks to one bound and scans to the other.
     ends = [place for place in (start, branch.until) if place is not None]
     conditions = [*before(min(ends, default=None)), *what.bounds]
     if branch.condition is not None:
@@ -99,7 +98,7 @@ def _fitting(
         select(candidate.time_ms, candidate.id)
         .join(RECORDS, (candidate.time_ms == C.time_ms) & (candidate.id == C.id))
         .where(*what.conditions)
-        # Order by an expression: otherwise SQLite would scan all records in order to avoid the sort.
+        # Order by an expression: otherwise a planner may scan all records in order to avoid the sort.
         .order_by(-candidate.time_ms, -candidate.id)
         .limit(limit)
     )

@@ -1,6 +1,6 @@
-"""Makes the database sink and the database reader from the settings.
+"""Makes the sink and the reader of the audit index from the settings: in PostgreSQL if a URL is set, else in columns.
 
-Imports SQLAlchemy only if they are enabled: it takes a fifth of a start and 20 MiB.
+Imports SQLAlchemy only for PostgreSQL: it takes a fifth of a start and 20 MiB.
 """
 
 from __future__ import annotations
@@ -8,23 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...host import REAL, Host
+from ...interfaces import IAuditFileWriter, IAuditWriter, ITrailReader
+from ..columns import build_columns
 
 if TYPE_CHECKING:
     from ...config import Settings
-    from .dialects import DatabaseTarget
-    from .reader import DatabaseReader
-    from .sink import DatabaseWriter
+    from .connect import DatabaseTarget
 
 
 def target_of(settings: Settings) -> DatabaseTarget:
     """The database that the settings name."""
     from ...database_url import parsed
-    from .dialects import DatabaseTarget
+    from .connect import DatabaseTarget
 
     section = settings.audit_database
     return DatabaseTarget(
-        url=parsed(section.url) if section.url else None,
-        file=settings.state_dir / "audit-index" / "audit.sqlite",
+        url=parsed(section.url),
         password_file=section.password_file,
         password=section.password.value if section.password is not None else None,
         connect_timeout_s=section.connect_timeout_s,
@@ -32,11 +31,13 @@ def target_of(settings: Settings) -> DatabaseTarget:
     )
 
 
-def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseWriter | None:
-    """The sink that fills the database; None if it is switched off."""
+def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWriter | IAuditFileWriter | None:
+    """The sink that fills the index; None if it is switched off."""
     section = settings.audit_database
     if not (settings.audit.enabled and section.enabled):
         return None
+    if not section.url:
+        return build_columns.sink_for(settings, reactor, host)
     from .access import Access
     from .retention import DAY_S, Pruner
     from .sink import DatabaseWriter
@@ -47,10 +48,12 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseW
     return DatabaseWriter(Access(reactor, target_of(settings), "audit database", worker=host.worker), pruner)
 
 
-def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseReader | None:
-    """The reader that answers from the database; None if it is switched off."""
+def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> ITrailReader | None:
+    """The reader that answers from the index; None if it is switched off."""
     if not (settings.audit.enabled and settings.audit_database.enabled):
         return None
+    if not settings.audit_database.url:
+        return build_columns.reader_for(settings, reactor, host)
     from .access import Access
     from .reader import DatabaseReader
 

@@ -25,9 +25,6 @@ METADATA = MetaData()
 _SEQ_BITS = 40
 MOST_SEQ = (1 << _SEQ_BITS) - 1
 
-# SQLite uses only an INTEGER primary key as the rowid.
-_Number = BigInteger().with_variant(Integer, "sqlite")
-
 ABOUT = Table(
     "about", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
 )
@@ -51,20 +48,20 @@ HEADS = Table(
 WORDS = Table(
     "words",
     METADATA,
-    Column("word_no", _Number, primary_key=True),
+    Column("word_no", BigInteger, primary_key=True),
     Column("text", Text, nullable=False, unique=True),
 )
 LINES = Table(
     "lines",
     METADATA,
-    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", LargeBinary, nullable=False),
     Column("line", LargeBinary, nullable=False),
 )
 SETS = Table(
     "sets",
     METADATA,
-    Column("set_no", _Number, primary_key=True),
+    Column("set_no", BigInteger, primary_key=True),
     Column("hash", Text, nullable=False, unique=True),
     Column("first_ms", BigInteger, nullable=False),
     Column("last_ms", BigInteger, nullable=False),
@@ -75,7 +72,6 @@ MEMBERS = Table(
     Column("patient_no", BigInteger, primary_key=True, autoincrement=False),
     Column("set_no", BigInteger, primary_key=True, autoincrement=False),
     Index("members_by_set", "set_no"),
-    sqlite_with_rowid=False,
 )
 HOURS = Table(
     "hours",
@@ -102,7 +98,6 @@ RECORDS = Table(
     Column("trouble", SmallInteger),
     Column("request_id", Text),
     Column("for_request", Text),
-    sqlite_with_rowid=False,
 )
 
 
@@ -112,7 +107,7 @@ def _index(name: str, column: str | None) -> Index:
     there = columns[column or "set_no"].is_not(None)
     ordered = (columns.time_ms, columns.id)
     by = (columns[column], *ordered) if column else ordered
-    return Index(name, *by, sqlite_where=there, postgresql_where=there)
+    return Index(name, *by, postgresql_where=there)
 
 
 INDEXES = (

@@ -15,7 +15,7 @@ from ...interfaces import IAuditWriter
 from ..search.record_values import Coded, coded
 from ..trail.follower import Batch
 from .access import Access, DatabaseFailed
-from .dialects import insert_missing, inserting, lock_schema
+from .connect import insert_missing, inserting, lock_schema
 from .retention import Pruner
 from .schema import (
     ABOUT,
@@ -246,7 +246,7 @@ def _widen(connection: Connection, row: Row[Any], first: int, last: int) -> None
 def _count(connection: Connection, records: list[Coded]) -> None:
     """Count client requests by the hour, so that a summary need not count rows."""
     hours = Counter(one.time_ms // HOUR_MS for one in records if one.is_request)
-    statement = inserting(connection, HOURS)
+    statement = inserting(HOURS)
     statement = statement.on_conflict_do_update(
         index_elements=[HOURS.c.hour], set_={"requests": HOURS.c.requests + statement.excluded.requests}
     )
@@ -255,7 +255,7 @@ def _count(connection: Connection, records: list[Coded]) -> None:
 
 
 def _note_head(connection: Connection, chain: int, batch: Batch, time_ms: int) -> None:
-    statement = inserting(connection, HEADS)
+    statement = inserting(HEADS)
     excluded = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(

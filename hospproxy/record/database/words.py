@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
-from .dialects import insert_missing
+from .connect import insert_missing
 from .schema import WORDS
 
 T = TypeVar("T")

@@ -124,8 +124,8 @@ class CommandTests(SynchronousTestCase):
         text = self.state / "notes.txt"
         text.write_text("no database")
         for source, words in (
-            (self.state / "nowhere", "no such folder or file"),
-            (text, "neither a folder of journals nor a SQLite database"),
+            (self.state / "nowhere", "no such folder"),
+            (text, "it is not a folder of journals"),
             ("mysql://x/y", "mysql"),
         ):
             status, out, error = self.run_it("search", str(source))

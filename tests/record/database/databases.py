@@ -1,4 +1,7 @@
-"""A database in memory or in a folder, filled by hand."""
+"""A database filled by hand: SQLite stands in for PostgreSQL, which the integration tests use.
+
+The statements are the same. SQLAlchemy renders PostgreSQL's INSERT … ON CONFLICT for SQLite too.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import URL, BigInteger, create_engine, event
+from sqlalchemy.ext.compiler import compiles
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import DatabaseTarget
+from hospproxy.record.database.connect import DatabaseTarget
 from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.sink import DatabaseWriter
 from hospproxy.record.trail.follower import Batch, Position
@@ -18,6 +23,12 @@ from hospproxy.record.trail.hash_chain import ChainHead, linked
 from hospproxy.record.trail.record_line import encode_record
 
 T = TypeVar("T")
+
+
+@compiles(BigInteger, "sqlite")
+def _integer(*_: Any, **__: Any) -> str:
+    """SQLite numbers rows by itself only in a column of this type."""
+    return "INTEGER"
 
 
 class AtOnce:
@@ -37,10 +48,17 @@ class ThreadlessClock(Clock):
         callable(*args)
 
 
+def _without_locks(connection: Any, _: object) -> None:
+    connection.create_function("pg_advisory_xact_lock", 1, lambda _number: None)
+
+
 def access(file: Path, *, read_only: bool = False) -> Access:
     """Access that works in the caller's thread."""
-    made = Access(ThreadlessClock(), DatabaseTarget(file=file), "test", read_only)
+    made = Access(ThreadlessClock(), DatabaseTarget(url=URL.create("postgresql")), "test", read_only)
     made._worker = AtOnce()  # type: ignore[assignment]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    made._engine = create_engine(f"sqlite:///{file}")
+    event.listen(made._engine, "connect", _without_locks)
     return made
 
 
