@@ -98,7 +98,8 @@ path_style = true
         elif self.server is not None:
             self.server.kill()
         else:
-            self.index.rename(self.state / "away")
+            if self.index.exists():  # only once a file was closed
+                self.index.rename(self.state / "away")
             self.index.write_text("in the way")
 
     async def bring_back(self, writer: str) -> None:
@@ -112,7 +113,8 @@ path_style = true
             await self.server.start()
         else:
             self.index.unlink()
-            (self.state / "away").rename(self.index)
+            if (self.state / "away").exists():
+                (self.state / "away").rename(self.index)
 
 
 @pytest_twisted.async_yield_fixture(params=["columns", "postgresql"])

@@ -119,8 +119,8 @@ class Engine:
             import duckdb
 
             if self._spills:
-                (self._folder / TEMP).mkdir(mode=0o700, exist_ok=True)
-                self._temp().mkdir(mode=0o700, exist_ok=True)
+                for each in (self._folder, self._folder / TEMP, self._temp()):
+                    each.mkdir(mode=0o700, exist_ok=True)
             self._connection = duckdb.connect(
                 ":memory:",
                 config={
