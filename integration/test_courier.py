@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from twisted.internet.threads import deferToThread
 
 from .http_client import ask
 from .http_receiver import Receiver
+from .indexed_lines import indexed
 from .ports import free_port
 from .processes import Processes, Proxy
 from .response_recorder import Notes, NotingClient
@@ -59,13 +59,6 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def indexed(proxy: Proxy) -> list[bytes]:
-    """The lines in the index, in order."""
-    path = proxy.state / "audit-index" / "audit.sqlite"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-        return [bytes(line) for [line] in connection.execute("SELECT line FROM lines ORDER BY id")]
-
-
 @pytest_twisted.ensureDeferred
 async def test_killed_under_load_it_loses_no_record(
     processes: Processes,
@@ -105,7 +98,7 @@ async def test_killed_under_load_it_loses_no_record(
     assert await again.stop() == 0
     assert "Traceback" not in proxy.log
     judge(receiver, proxy)
-    assert indexed(proxy) == lines(proxy)
+    assert [line for *_, line in indexed(proxy.state)] == lines(proxy)
     records = [record for record in proxy.records() if record["kind"] == "request"]
     assert unrecorded(notes.found, records) == []
 
@@ -169,7 +162,7 @@ async def test_while_it_cannot_start_requests_are_served_and_the_log_says_why(pr
     await courier_of(proxy)
     await until_well(proxy, "database")
     assert await proxy.stop() == 0
-    assert indexed(proxy) == lines(proxy)
+    assert [line for *_, line in indexed(proxy.state)] == lines(proxy)
 
 
 @pytest_twisted.ensureDeferred

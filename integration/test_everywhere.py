@@ -15,16 +15,12 @@ from attrs import define
 from sqlalchemy import select
 from twisted.internet.threads import deferToThread
 
-from hospproxy.record.columns.engine import Engine
-from hospproxy.record.columns.index import ColumnIndex
-from hospproxy.record.columns.trail_files import TrailFolder
 from hospproxy.record.database.schema import CHAINS, LINES, place_of
 from hospproxy.record.database.sink import DatabaseWriter
-from hospproxy.record.search.filters import Filters
-from hospproxy.record.trail.identity import trail_id
 
 from .http_client import ask
 from .http_receiver import SECRET, Receiver
+from .indexed_lines import indexed
 from .postgresql import PostgreSQL
 from .processes import Processes, Proxy
 from .rsyslog import Rsyslog
@@ -34,7 +30,6 @@ from .test_writers_http import judge, lines, metric, until_well
 from .test_writers_syslog import all_there
 
 WRITERS = ("database", "syslog", "http", "bucket")
-KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "gap", "begin", "digest")
 
 
 @define(eq=False)
@@ -175,7 +170,7 @@ async def lives(place: Everywhere) -> Proxy:
 async def in_database(place: Everywhere) -> list[tuple[str, str, int, bytes]]:
     """Trail, journal, seq and line, in the order of their numbers."""
     if place.server is None:
-        return in_columns(place)
+        return indexed(place.state)
     access = place.access()
 
     def read(connection: Any) -> list[tuple[str, str, int, bytes]]:
@@ -186,22 +181,6 @@ async def in_database(place: Everywhere) -> list[tuple[str, str, int, bytes]]:
     found = await access.run(read)
     await access.close()
     return list(found)
-
-
-def in_columns(place: Everywhere) -> list[tuple[str, str, int, bytes]]:
-    audit = place.state / "audit"
-    index = ColumnIndex(place.index, TrailFolder(audit), lambda: trail_id(audit), Engine(place.index), 60.0)
-    found = []
-    for kind in KINDS:
-        after = None
-        while True:
-            page = index.page(Filters(kind=kind), after, 500)
-            found += [
-                (row.key.name.trail, row.key.name.journal, row.key.name.seq, row.line) for row in page.rows
-            ]
-            if (after := page.more_after) is None:
-                break
-    return sorted(found, key=lambda row: row[2])
 
 
 async def verify(folder: Path, proxy: Proxy, anchor: str) -> subprocess.CompletedProcess[str]:

@@ -22,6 +22,7 @@ IDLE_S: Final = 60.0
 GRACE_S: Final = 5.0
 """Seconds beyond the time limit of a search in which the process interrupts the search by itself."""
 _MOST_LOGGED: Final = 2000
+_REAP_S: Final = 0.2
 
 
 class Asker(Protocol):
@@ -42,13 +43,15 @@ class Asker(Protocol):
 class _IndexProcess(ProcessProtocol):
     """One run of the process.
 
+    :param reactor: IReactorTime.
     :ivar answer: fires with the next answer; None while there is no question.
     """
 
     _log = Logger()
     transport: Any
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
         self.answer: Deferred[Answer] | None = None
         self.ended = False
         self._received = bytearray()
@@ -94,9 +97,22 @@ class _IndexProcess(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self._log.warn("the audit index: {said}", said=data[:_MOST_LOGGED].decode(errors="replace").strip())
 
+    def outConnectionLost(self) -> None:
+        """The process ends. A reactor that handles no signals does not learn of it in another way."""
+        self.ended = True
+        self._fire(Failure(IndexAway("the process of the audit index ended")))
+        self._reap()
+
     def processEnded(self, reason: Failure) -> None:
         self.ended = True
         self._fire(Failure(IndexAway(f"the process of the audit index ended: {reason.getErrorMessage()}")))
+
+    def _reap(self) -> None:
+        """Take the exit status, so that no zombie stays."""
+        if self.transport.pid is not None:
+            self.transport.reapProcess()
+        if self.transport.pid is not None:
+            self._reactor.callLater(_REAP_S, self._reap)
 
     def _fire(self, result: Answer | Failure) -> None:
         answer, self.answer = self.answer, None
@@ -156,7 +172,7 @@ class ProcessAsker:
                 self._idle = self._reactor.callLater(self._idle_s, process.finish)
 
     def _started(self) -> _IndexProcess:
-        process = _IndexProcess()
+        process = _IndexProcess(self._reactor)
         # -P: import nothing from the current folder.
         command = [sys.executable, "-P", "-m", "hospproxy.record.columns.process"]
         try:

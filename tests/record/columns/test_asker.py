@@ -31,6 +31,8 @@ class FakeProcess:
         self.written = b""
         self.signals: list[str] = []
         self.input_ended = False
+        self.pid: int | None = 7
+        self.exited = False
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -42,6 +44,11 @@ class FakeProcess:
         if "KILL" in self.signals:
             raise ProcessExitedAlready
         self.signals.append(name)
+
+    def reapProcess(self) -> None:
+        if self.exited:
+            self.pid = None
+            self.protocol.processEnded(Failure(ProcessTerminated(signal=11)))
 
     def end(self) -> None:
         self.protocol.processEnded(Failure(ProcessTerminated(signal=11)))
@@ -120,6 +127,20 @@ class AskerTests(SynchronousTestCase):
         self.failureResultOf(asked, IndexAway)
         self.answer(Answer(records=2))
         self.assertEqual(self.successResultOf(waiting).records, 2)
+
+    def test_it_crashes_and_no_signal_tells(self) -> None:
+        """The courier's reactor handles no signals: the end of the output says it, and no zombie stays."""
+        asked = self.ask()
+        process = self.reactor.processes[0]
+        process.protocol.outConnectionLost()
+        self.failureResultOf(asked, IndexAway)
+        self.assertEqual(process.pid, 7)
+        process.exited = True
+        self.reactor.advance(1)
+        self.assertIsNone(process.pid)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.ask()
+        self.assertEqual(len(self.reactor.processes), 2)
 
     def test_it_crashes_between_two_questions(self) -> None:
         asked = self.ask()
