@@ -11,6 +11,8 @@ import gzip
 import os
 import struct
 import zlib
+from bisect import bisect_right
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -60,7 +62,9 @@ def open_at(path: Path, offset: int) -> BinaryIO:
     """
     raw = path.open("rb")
     try:
-        plain, at = _member_of(raw, offset)
+        status = os.fstat(raw.fileno())
+        table = _table(path, (status.st_ino, status.st_size, status.st_mtime_ns), raw.fileno())
+        plain, at = table[bisect_right(table, (offset, status.st_size)) - 1]
         raw.seek(at)
         content = gzip.GzipFile(fileobj=raw, mode="rb")
         content.myfileobj = cast(Any, raw)  # closing the content closes the file too
@@ -72,17 +76,30 @@ def open_at(path: Path, offset: int) -> BinaryIO:
     return cast(BinaryIO, content)
 
 
-def _member_of(raw: BinaryIO, offset: int) -> tuple[int, int]:
-    """The last member before an offset that can be hopped to: where it begins in the plain and the packed file."""
-    end = os.fstat(raw.fileno()).st_size
+_tables: OrderedDict[tuple[Path, tuple[int, int, int]], list[tuple[int, int]]] = OrderedDict()
+_MOST_TABLES: Final = 64
+
+
+def _table(path: Path, version: tuple[int, int, int], descriptor: int) -> list[tuple[int, int]]:
+    """Where the members of a file begin, as far as they state their sizes; remembered for some files."""
+    found = _tables.pop((path, version), None)
+    if found is None:
+        found = _members(descriptor, version[1])
+        while len(_tables) >= _MOST_TABLES:
+            _tables.popitem(last=False)
+    _tables[path, version] = found
+    return found
+
+
+def _members(descriptor: int, end: int) -> list[tuple[int, int]]:
+    """Where the members begin, in the plain and in the packed file."""
+    found = [(0, 0)]
     plain = at = 0
-    while True:
-        header = raw.read(_HEADER.size)
-        if len(header) < _HEADER.size:
-            return plain, at
+    while len(header := os.pread(descriptor, _HEADER.size, at)) == _HEADER.size:
         start, _, _, _, length, name, _, size, holds = _HEADER.unpack(header)
-        stated = (start, length, name) == (_START, 12, _FIELD) and _HEADER.size < size <= end - at
-        if not stated or plain + holds > offset or at + size == end:
-            return plain, at
+        stated = (start, length, name) == (_START, 12, _FIELD) and _HEADER.size < size < end - at
+        if not stated or not holds:
+            break
         plain, at = plain + holds, at + size
-        raw.seek(at)
+        found.append((plain, at))
+    return found
