@@ -127,9 +127,13 @@ class Wire(StringTransport):
     def __init__(self, host: str = "192.0.2.7") -> None:
         super().__init__(peerAddress=IPv4Address("TCP", host, 4711))
         self.protocol: Any = None
+        self.half_closed = False
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         pass
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
 
     def abortConnection(self) -> None:
         super().abortConnection()

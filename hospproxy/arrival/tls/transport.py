@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from .hello import server_name
 from .open_connection import MAX_CONTENT, OpenConnection
+from .plain_hint import HINT, is_plain_http
 
 _HEADER: Final = 5
 
@@ -54,7 +55,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
     Twisted collects small writes until the reactor's next turn, asks OpenSSL for more after each record, and looks for
     bytes to send after each read. Here a response is written at once, and one record that arrives whole is read once.
     Handshakes, ends and whatever else is unusual are left to Twisted. If there are several certificates, this reads the
-    server name before the handshake.
+    server name before the handshake. A client that speaks plain HTTP is told so.
     """
 
     factory: Any
@@ -62,7 +63,8 @@ class TlsTransport(TLSMemoryBIOProtocol):
 
     def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)  # type: ignore[no-untyped-call]
-        self._hello: bytearray | None = bytearray() if factory.doorway.contexts.named else None
+        self._hello: bytearray | None = bytearray()
+        self._plain = False
         self._records = RecordEnds()
         self._open: OpenConnection | None = None
 
@@ -81,14 +83,21 @@ class TlsTransport(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the network (IProtocol)."""
         if self._hello is not None:
+            if self._plain:
+                return
+            if not self._hello and is_plain_http(data):
+                self._refuse_plain()
+                return
             self._hello += data
             data = bytes(self._hello)
-            name = server_name(data)
+            named = bool(self.factory.doorway.contexts.named)
+            name = server_name(data) if named else ""
             if name is None:
                 return
             self._hello = None
-            # The connection object that was created at first has not seen a byte yet, so it can be replaced.
-            self._tlsConnection = self.factory.doorway.named(self, name)
+            if named:
+                # The connection object that was created at first has not seen a byte yet, so it can be replaced.
+                self._tlsConnection = self.factory.doorway.named(self, name)
         one = self._records.is_one(data)
         if not self._handshakeDone or self._appSendBuffer or self._lostTLSConnection:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
@@ -108,6 +117,13 @@ class TlsTransport(TLSMemoryBIOProtocol):
             self.wrappedProtocol.dataReceived(content)
         if not one and self._tlsConnection is not None:
             self._flushReceiveBIO()  # type: ignore[no-untyped-call]
+
+    def _refuse_plain(self) -> None:
+        """Tell a client that it should speak TLS. What it sends after that is dropped, until a handshake is late."""
+        self._plain = True
+        self.transport.write(HINT)
+        # Only our side: closing both while more is coming would reset the connection, and the hint be lost.
+        self.transport.loseWriteConnection()
 
     def write(self, data: bytes) -> None:
         """Encrypt and send (ITransport)."""

@@ -237,6 +237,9 @@ class Limits(TlsCase):
             issued = [self.authority.issue(f"{number}.example") for number in range(certificates)]
             client = self.client(self.factory(*issued))
             client.server.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertIn(b"HTTP/1.1 400 ", client.wire.value())
+            self.assertIn(b"Use https://", client.wire.value())
+            self.assertTrue(client.wire.half_closed)
             client.server.connectionLost(None)
             self.assertEqual(self.counted[-1], "failed")
 
