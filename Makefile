@@ -51,8 +51,9 @@ LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_
 	memory.test_credentials memory.test_credentials_shared memory.test_outage memory.test_second_model \
 	outward.gate.redis.test_shared_slots outward.writes.test_change_model outward.writes.test_edits_model \
 	outward.writes.test_model outward.writes.test_rotation outward.writes.test_site_model \
-	record.columns.test_same_rows record.columns.test_upkeep record.database.test_bounded_search record.trail.test_tampering sharing.test_model \
-	sharing.test_places_base simulation
+	record.columns.test_same_rows record.columns.test_upkeep record.database.test_bounded_search \
+	record.trail.test_tampering sharing.test_model sharing.test_places_base simulation \
+	watch.status.test_surge_week
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
 SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))
 
@@ -186,7 +187,7 @@ audit-scale: environment ## time the verification of a million audit records, an
 	$(BIN)/python -m benchmarks.audit_scale
 	$(BIN)/python -m benchmarks.audit_columns --records 10000000
 
-screenshots: environment ## renew the pictures of the audit page in docs/
+screenshots: environment ## renew the pictures of the audit page and the status page in docs/
 	$(BIN)/python -m integration.screenshots
 
 bench-audit: environment ## measure the cost of writing each audit record before its response (two minutes)

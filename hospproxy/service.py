@@ -41,6 +41,7 @@ from .watch.admin import Admin
 from .watch.audit_page.build_audit_page import AuditPageService
 from .watch.health import Health
 from .watch.merge import DRAINING
+from .watch.status.build_status import status_for
 from .worker_identity import ONLY, Seat
 
 _log = Logger()
@@ -48,7 +49,7 @@ TIDY_S = 60.0
 """Seconds between two removals of old ledger entries."""
 DRAINED_S = 0.5
 """Seconds beyond ``drain_s`` in which aborted connections close."""
-STEPS_S = 7.0
+STEPS_S = 7.25
 """Seconds for all steps that follow once no client is being answered: the sum of what the steps need.
 
 With ``DRAINED_S`` and the time of a worker's last messages it is less than ``GRACE_S``.
@@ -144,6 +145,9 @@ class ProxyService(Service):
         # Worker 0 runs the admin listener for all workers.
         runs_admin = settings.admin.enabled and seat.slot == 0
         self.audit_page = self._audit_page() if runs_admin else None
+        self.status = status_for(
+            settings, reactor, host, self.health, self.parts.metrics, self.parts.journal, seat
+        )
         self.admin = self._admin() if runs_admin else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
@@ -166,10 +170,10 @@ class ProxyService(Service):
         )
 
     def _admin(self) -> Listeners:
-        hosts = self._admin_hosts()
+        hosts = self._settings.admin.reached_as
         page = self.audit_page.page if self.audit_page is not None else None
         house = ListenerContext(
-            handler=Admin(self.health, self.parts.metrics, page, hosts, self._seat.gather),
+            handler=Admin(self.health, self.parts.metrics, page, hosts, self._seat.gather, self.status.page),
             clock=self._reactor,
             limits=ADMIN_LIMITS,
             trust=trust_of(self._settings),
@@ -179,15 +183,6 @@ class ProxyService(Service):
         options = self._settings.admin
         listener = Listener(options.url, options.certificate_file, options.private_key_file, plain="serve")
         return Listeners([listener], house, self._settings.state_dir / "admin", hosts)
-
-    def _admin_hosts(self) -> tuple[str, ...]:
-        """Return the authorities under which the admin listener is reached if it is not on loopback.
-
-        The listener's own IP address is safe: it is not a name that DNS rebinding can redirect.
-        """
-        address = self._settings.admin.address
-        own = () if address.ip is None or address.ip.is_unspecified else (address.authority,)
-        return (*self._settings.admin.hosts, *own)
 
     def _audit_page(self) -> AuditPageService | None:
         settings = self._settings
@@ -243,6 +238,7 @@ class ProxyService(Service):
         if self.audit_page is not None:
             self.audit_page.start()
         self.parts.courier.start()
+        self.status.start()
         self._host.settle()
 
     def _announce(self) -> None:
@@ -372,6 +368,7 @@ class ProxyService(Service):
             Step(
                 "audit page", lambda _: self.audit_page.stop() if self.audit_page is not None else None, 0.25
             ),
+            Step("status", lambda _: self.status.stop(), 0.25),
             # Alerts are records too: they are raised before the journal is closed.
             Step("alerts", lambda has_s: parts.courier.noticed(has_s * 0.8), 0.25),
             Step("journal", lambda _: parts.journal.close(), 1.5),

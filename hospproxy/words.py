@@ -29,6 +29,9 @@ PlacesResult = Literal["done", "away", "nonsense"]
 RefusedValue = Literal["unknown_key", "damaged", "nonsense"]
 """Why a value in Redis was rejected."""
 
+Signal = Literal["traffic", "refusals", "errors", "hosp_errors", "hosp_latency"]
+"""What a surge is noticed by."""
+
 _CLASSES: dict[int, StatusClass] = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 

@@ -1,4 +1,4 @@
-"""Makes the pictures of the audit page in docs/, with invented people, the same at every run.
+"""Makes the pictures of the audit page and the status page in docs/, with invented people, the same at every run.
 
 make screenshots
 """
@@ -16,7 +16,12 @@ from twisted.internet.threads import deferToThread
 
 from .audit_page_server import PASSWORD, USER, made_up, serve_page
 from .chromium import browse, context
+from .status_page_server import serve_status
 
+STATUS = (
+    ("status.png", (1920, 1080), "light"),
+    ("status-phone.png", (390, 844), "dark"),
+)
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PICTURES = (
     ("audit-page.png", "/audit?staff=staff2", (1280, 900), "light", "screen"),
@@ -34,6 +39,17 @@ def _take(browser: Browser, url: str) -> None:
         print(f"docs/{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
 
 
+def _take_status(browser: Browser, url: str) -> None:
+    for name, size, scheme in STATUS:
+        page = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=cast(Any, scheme)
+        ).new_page()
+        page.goto(url + "/status#1h")
+        page.wait_for_selector(".uplot canvas")
+        page.screenshot(path=DOCS / name)
+        print(f"docs/{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
+
+
 async def _all(clock: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         served = serve_page(clock, Path(folder), reader=made_up(hostile=False))
@@ -41,6 +57,11 @@ async def _all(clock: Any) -> None:
             await deferToThread(browse, lambda browser: _take(browser, served.url))
         finally:
             await served.stop()
+        status = serve_status(clock, Path(folder))
+        try:
+            await deferToThread(browse, lambda browser: _take_status(browser, status.url))
+        finally:
+            await status.stop()
 
 
 if __name__ == "__main__":

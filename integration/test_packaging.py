@@ -94,8 +94,9 @@ def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     own = [ROOT / "hospproxy", ROOT / "hospproxy_plugins", ROOT / "hosp_standin", ROOT / "twisted"]
-    kinds = {".py", ".yaml", ".json", ".typed", ".html", ".css", ".lua"}
-    files = {path for folder in own for path in folder.rglob("*") if path.suffix in kinds}
+    kinds = {".py", ".yaml", ".json", ".typed", ".html", ".css", ".js", ".lua"}
+    every = [path for folder in own for path in folder.rglob("*")]
+    files = {path for path in every if path.suffix in kinds or path.name == "LICENSE"}
     assert held == {str(path.relative_to(ROOT)) for path in files}
 
 

@@ -40,6 +40,8 @@ url = "http://10.0.0.1:3000"
 commit = "thread"
 [admin]
 enabled = false
+[status]
+enabled = false
 [audit_database]
 enabled = {index}
 {redis}

@@ -18,7 +18,7 @@ ENDINGS = (
     "listeners.stop", "parts.screening.idle", "parts.prober.stop", "parts.writes.stop", "parts.cache.refresher.stop",
     "parts.screening.stop", "_tidying.stop", "parts.upstream.close", "parts.places.stop", "parts.admission.stop",
     "parts.claims.stop", "parts.shared.stop", "parts.ledger.shut", "parts.disk.shut", "admin.stop", "audit_page.stop",
-    "parts.courier.noticed", "parts.journal.close", "parts.courier.stop",
+    "status.stop", "parts.courier.noticed", "parts.journal.close", "parts.courier.stop",
 )  # fmt: skip
 """What a stop must call, in this order."""
 
@@ -50,7 +50,7 @@ class StopTests(SynchronousTestCase):
         self.service.running = 1
         self.service._settings = SETTINGS
         self.service._reactor = self.clock
-        for name in ("listeners", "admin", "audit_page", "parts", "_tidying"):
+        for name in ("listeners", "admin", "audit_page", "status", "parts", "_tidying"):
             setattr(self.service, name, mock.Mock())
         for name in ENDINGS:
             self.let(name, self.orderly(name))

@@ -13,7 +13,7 @@ from .fields import address, hosts, path, switch
 
 @frozen(slots=True, kw_only=True)
 class AdminSettings:
-    """The admin listener: health checks, metrics and the audit page."""
+    """The admin listener: health checks, metrics, the status page and the audit page."""
 
     enabled: bool = field(default=True, metadata=switch("Serve `/live`, `/ready`, `/metrics` and `/audit`."))
     url: str = field(
@@ -45,3 +45,13 @@ class AdminSettings:
     @property
     def address(self) -> Address:
         return parse_address(self.url)
+
+    @property
+    def reached_as(self) -> tuple[str, ...]:
+        """The authorities under which the admin listener is reached if it is not on loopback.
+
+        The listener's own IP address is safe: it is not a name that DNS rebinding can redirect.
+        """
+        address = self.address
+        own = () if address.ip is None or address.ip.is_unspecified else (address.authority,)
+        return (*self.hosts, *own)

@@ -30,6 +30,7 @@ from .page_section import AuditPageSettings
 from .permissions_section import PermissionsSettings
 from .plugins_section import AuditPluginSettings
 from .redis_section import RedisSettings
+from .status_section import StatusSettings
 from .syslog_section import SyslogSettings
 
 KiB = 1024
@@ -350,6 +351,7 @@ class Settings:
     audit_page: AuditPageSettings = Factory(AuditPageSettings)
     alerts: AlertsSettings = Factory(AlertsSettings)
     admin: AdminSettings = Factory(AdminSettings)
+    status: StatusSettings = Factory(StatusSettings)
 
     @property
     def master_key_path(self) -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..config import Settings
 
 _SMALL = ("master.key", "audit-signing.key", "audit-signing.pub", "self-signed.crt", "self-signed.key", "audit-users",
-          "audit-page-password", "noticing.json")  # fmt: skip
+          "audit-page-password", "noticing.json", "status.json")  # fmt: skip
 LEDGER = Path("ledger") / "ledger.sqlite"
 
 

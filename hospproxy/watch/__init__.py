@@ -1,4 +1,4 @@
-"""What operators and auditors look at: health, metrics, and the audit page.
+"""What operators and auditors look at: health, metrics, the status page and the audit page.
 
 In reading order:
 
@@ -8,6 +8,7 @@ In reading order:
 - ``requests.py``: counts every client request.
 - ``merge.py``: merges the metrics and health of several workers.
 - ``admin.py``: the admin listener, which serves all of this.
+- ``status/``: the status page, its history, and surges.
 - ``audit_page/``: the audit page.
 
 ``assembly.py`` and ``service.py`` build these parts; ``workers/`` uses ``merge.py``, and ``chain.py`` uses

@@ -21,6 +21,8 @@ from .audit_page.page import AuditPage
 from .health import Health
 from .merge import Overview, Snapshot
 from .metrics import CONTENT_TYPE, Metrics
+from .status import status_page
+from .status.status_page import StatusPage
 
 _NONE = Headers()
 _OF_ALL = (b"/", b"/ready", b"/metrics")
@@ -29,11 +31,12 @@ _OF_ALL = (b"/", b"/ready", b"/metrics")
 
 @implementer(IHandler)
 class Admin:
-    """Serves ``/``, ``/live``, ``/ready`` and ``/metrics`` without credentials, and ``/audit`` with them.
+    """Serves ``/``, ``/live``, ``/ready``, ``/metrics`` and ``/status`` without credentials, and ``/audit`` with them.
 
     :param audit: the audit page; None: it is switched off.
     :param hosts: host names to accept, besides localhost and loopback addresses.
     :param gather: takes this worker's snapshot and returns those of all workers; None: there are no others.
+    :param status: the status page; None: it is switched off.
     """
 
     _log = Logger()
@@ -45,11 +48,13 @@ class Admin:
         audit: AuditPage | None = None,
         hosts: Iterable[str] = (),
         gather: Callable[[Snapshot], Awaitable[Overview]] | None = None,
+        status: StatusPage | None = None,
     ) -> None:
         self._health = health
         self._metrics = metrics
         self._audit = audit
         self._gather = gather
+        self._status = status
         self._hosts = PublicHosts.of(hosts)
         self._pages = {
             b"/": self._index,
@@ -95,10 +100,14 @@ class Admin:
 
     def _answer(self, request: Request, overview: Overview | None) -> Response:
         page = self._pages.get(request.path)
-        if page is None:
+        status = self._status if request.path in status_page.PATHS else None
+        if page is None and status is None:
             return _error(404)
         if request.method not in ("GET", "HEAD"):
             return _error(405, headers=Headers(((b"allow", b"GET, HEAD"),)))
+        if status is not None:
+            return status.answer(request)
+        assert page is not None
         return page(overview)
 
     def _is_ours(self, host: str) -> bool:
@@ -111,6 +120,7 @@ class Admin:
         missing = merge.missing(overview) if overview is not None else {}
         values = {
             "audit": self._audit is not None,
+            "status": self._status is not None,
             "reasons": self._reasons(overview),
             "missing": missing,
         }

@@ -70,8 +70,8 @@ class Overview(msgspec.Struct, frozen=True):
     failures: dict[int, int] = {}
 
 
-def snapshot_of(registry: Any, reasons: Mapping[str, str]) -> Snapshot:
-    """Take a snapshot of a prometheus-client registry."""
+def snapshot_of(collectors: Iterable[Any], reasons: Mapping[str, str]) -> Snapshot:
+    """Take a snapshot of prometheus-client registries or metrics."""
     families = [
         Family(
             family.name,
@@ -79,7 +79,8 @@ def snapshot_of(registry: Any, reasons: Mapping[str, str]) -> Snapshot:
             family.documentation,
             [Series(sample.name, dict(sample.labels), float(sample.value)) for sample in family.samples],
         )
-        for family in registry.collect()
+        for collector in collectors
+        for family in collector.collect()
     ]
     return Snapshot(families, dict(reasons))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -118,13 +118,15 @@ class Metrics:
         for timer in self._timers.values():
             timer.settle()
 
-    def snapshot(self, reasons: Mapping[str, str]) -> Snapshot:
-        """Take a snapshot of all metrics, to be merged with those of other workers.
+    def snapshot(self, reasons: Mapping[str, str], only: Iterable[str] | None = None) -> Snapshot:
+        """Take a snapshot of the metrics, to be merged with those of other workers.
 
         :param reasons: from ``Health.reasons``.
+        :param only: names of the metrics to take, without the prefix; None: all.
         """
         self._settle()
-        return snapshot_of(self._registry, reasons)
+        collectors = [self._registry] if only is None else [self._families[name] for name in only]
+        return snapshot_of(collectors, reasons)
 
     def _family(self, metric: Metric) -> Any:
         given: dict[str, Any] = {"namespace": PREFIX, "registry": self._registry}

@@ -286,6 +286,13 @@ METRICS: tuple[Metric, ...] = (
         buckets=_QUICK,
     ),
     _counter("sharing_epochs_total", "Times that this worker found a new epoch: Redis had lost its data."),
+    _gauge(
+        "surge_active",
+        "1 while a surge goes on: a sudden change of traffic, of refusals, of errors, or of HOSP's errors or"
+        " latency.",
+        signal=get_args(words.Signal),
+    ),
+    _counter("surges_total", "Surges that were noticed.", signal=get_args(words.Signal)),
     _counter("alerts_total", "Alerts, by [rule](alerts.md).", "rule"),
     _gauge("alerts_recent", "Alerts of the last hour."),
     _counter("noticing_failures_total", "Failures of alert rules, and alerts that could not be recorded."),

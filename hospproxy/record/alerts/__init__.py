@@ -12,6 +12,7 @@ Modules in reading order:
 - `learnt.py`: saves what those rules have learnt.
 - `noticer.py`: runs the rules on each record; writes records, log lines and metrics for alerts.
 - `follower.py`: the sink that shows the journal's records to the rules.
+- `system_alert.py`: alerts about surges, which no record triggers.
 - `webhook.py`: the sink that posts alerts.
 - `build_alerts.py`: makes rules and noticer from the settings.
 

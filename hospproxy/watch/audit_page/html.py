@@ -20,7 +20,6 @@ POLICY: Final = (
 HTML: Final = b"text/html; charset=utf-8"
 _ALWAYS: Final = (
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", POLICY),
     (b"cross-origin-embedder-policy", b"require-corp"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -68,10 +67,18 @@ def render(template: str, values: dict[str, Any]) -> bytes:
 
 
 def page(
-    status: int, body: bytes, more: tuple[tuple[bytes, bytes], ...] = (), kind: bytes = HTML
+    status: int,
+    body: bytes,
+    more: tuple[tuple[bytes, bytes], ...] = (),
+    kind: bytes = HTML,
+    policy: bytes = POLICY,
 ) -> Response:
-    """Build a response with all restricting header fields."""
-    return Response(status, Headers(((b"content-type", kind), *_ALWAYS, *more)), body)
+    """Build a response with all restricting header fields.
+
+    :param policy: what the page may load and run (Content-Security-Policy).
+    """
+    fields = ((b"content-type", kind), (b"content-security-policy", policy), *_ALWAYS, *more)
+    return Response(status, Headers(fields), body)
 
 
 @lru_cache(maxsize=1)
