@@ -42,7 +42,7 @@ run: python ## start a stand-in HOSP and the proxy in front of it, and print com
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python ## install everything that tests and linters need into .venv, and nothing else
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 # Random models, walks over all inputs, and the simulation: most of the time of all unit tests. They run without coverage,
@@ -99,6 +99,7 @@ lint: environment ## check style, types, Dockerfile, Jenkinsfile, known vulnerab
 	$(BIN)/mypy scripts/*.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python scripts/check_jenkinsfile.py Jenkinsfile
+	promtool check rules --lint=all deploy/prometheus/*.yml
 	$(BIN)/python scripts/check_repository.py
 	$(BIN)/python scripts/advisories.py
 	@news=$$($(BIN)/towncrier build --draft --version 0.0.0 2>&1) || { echo "$$news"; exit 1; }
