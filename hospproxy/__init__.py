@@ -23,6 +23,7 @@ Modules at this level, in reading order:
 * ``foundations.py``, ``assembly.py``: build all parts, stage by stage; ``service.py`` starts and stops them.
   ``worker_identity.py``: which of several workers a process is.
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
+  ``log_output.py``: level, format and limit of the log.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
   ``schema_walk.py``: read the contract document and check values by it.
 * ``call_ids.py``, ``identity_response.py``, ``tags.py``: read a call's patient and record ids, and the caller's

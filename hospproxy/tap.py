@@ -81,6 +81,10 @@ class Options(usage.Options):
         if self["check"]:
             print("hospproxy: options are good")
             raise SystemExit(0)
+        if outer is not None:
+            from .log_output import install
+
+            install(outer, self.settings.log)
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:

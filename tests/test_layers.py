@@ -26,7 +26,7 @@ LAYERS = (
     " signing_key origin_secrets audit_users client_endpoint outgoing_http privileges shutdown signals collector host",
     "options",
     "arrival",
-    "config checks",
+    "config checks log_output",
     "sharing",
     "foundations",
     "memory",

@@ -26,6 +26,7 @@ from .front_section import FrontSettings, OriginSettings
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
 from .listeners_section import ListenerSettings
+from .log_section import LogSettings
 from .page_section import AuditPageSettings
 from .permissions_section import PermissionsSettings
 from .plugins_section import AuditPluginSettings
@@ -352,6 +353,7 @@ class Settings:
     alerts: AlertsSettings = Factory(AlertsSettings)
     admin: AdminSettings = Factory(AdminSettings)
     status: StatusSettings = Factory(StatusSettings)
+    log: LogSettings = Factory(LogSettings)
 
     @property
     def master_key_path(self) -> Path:
