@@ -169,6 +169,7 @@ class Connections(Factory):
         self._waits: set[Connection] | None = None
         self._closed: Deferred[None] = Deferred()
         tls = Certificates(ca_file).client(target.host) if self.secure else None
+        self._said = ""
         self._endpoint: Any = endpoint_to(reactor, target.host, target.port, connect_timeout_s, tls)
 
     def buildProtocol(self, addr: Any) -> Connection:  # noqa: ARG002
@@ -189,7 +190,7 @@ class Connections(Factory):
         """
         opening: Deferred[Connection] = self._endpoint.connect(self).addCallback(lambda made: made.ready)
         opening.addTimeout(self._timeout_s, self.reactor, lambda *_: Failure(TimeoutError()))
-        return opening.addErrback(self._not_sent)
+        return opening.addCallbacks(self._is_open, self._not_sent)
 
     def keep(self, connection: Connection) -> bool:
         """Keep an idle connection, perhaps in the place of another one; return False if it must be closed."""
@@ -245,20 +246,33 @@ class Connections(Factory):
             del self._idle[each]
             each.close()
 
-    def _not_sent(self, failure: Failure) -> Failure:
-        if failure.check(CancelledError, ConnectingCancelledError):
-            return failure
+    def _is_open(self, connection: Connection) -> Connection:
+        if self._said:
+            self._said = ""
+            _log.info("connected to the upstream {authority} again", authority=self._target.authority)
+        return connection
+
+    def _say(self, failure: Failure) -> None:
+        """Log why no connection can be opened, once until that changes: while HOSP is away it is tried all the time."""
+        why = repr(failure.value)
+        if why == self._said:
+            return
+        self._said = why
         if failure.check(SSL.Error, VerificationError):
             _log.warn(
-                "TLS with the upstream {authority} failed: {reason!r}. "
-                "Check its certificate, and upstream.ca_file",
+                "TLS with the upstream {authority} failed: {reason}. Check its certificate, and upstream.ca_file",
                 authority=self._target.authority,
-                reason=failure.value,
+                reason=why,
             )
         else:
             _log.info(
-                "could not connect to the upstream {authority}: {reason!r}",
+                "could not connect to the upstream {authority}: {reason}",
                 authority=self._target.authority,
-                reason=failure.value,
+                reason=why,
             )
+
+    def _not_sent(self, failure: Failure) -> Failure:
+        if failure.check(CancelledError, ConnectingCancelledError):
+            return failure
+        self._say(failure)
         return Failure(NotSent("The upstream server could not be reached."))
