@@ -13,7 +13,8 @@ Folders, each with a guide in its `__init__.py`:
 
 - `trail/`: the journal's files on disk.
 - `sinks/`: delivery to sinks.
-- `database/`: the searchable index.
+- `columns/`: the searchable index, as columns in Parquet files.
+- `database/`: the searchable index in PostgreSQL, for several machines.
 - `search/`: filters, matching, results.
 - `export/`: CSV, JSON Lines, FHIR.
 - `alerts/`: alert rules.
