@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from hospproxy.options import sink_checks
 from hospproxy.options.database_section import DatabaseSettings
 from hospproxy.record.database.build_database import reader_for, target_of, writer_for
 
+ROOT = Path(__file__).resolve().parents[2]
 URL = "postgresql+psycopg://hospproxy@db.example:5432/audit"
 
 
@@ -96,6 +100,24 @@ class BuildingTests(Case):
         off = self.with_section(enabled=False)
         self.assertIsNone(writer_for(off, None))
         self.assertIsNone(reader_for(off, None))
+
+    def test_nothing_heavy_is_imported(self) -> None:
+        """A proxy whose index is in columns has neither SQLAlchemy nor DuckDB in its process."""
+        program = (
+            "import sys; import hospproxy.service, hospproxy.courier.process\n"
+            "from hospproxy.config import load; from pathlib import Path\n"
+            "from hospproxy.record.database.build_database import reader_for, writer_for\n"
+            "settings = load(Path(sys.argv[1]))\n"
+            "assert writer_for(settings, None) and reader_for(settings, None)\n"
+            "print([name for name in ('duckdb', 'sqlalchemy') if name in sys.modules])\n"
+        )
+        options = self.folder / "hospproxy.toml"
+        options.write_text('[upstream]\nurl = "http://127.0.0.1:3000"\n')
+        command = [sys.executable, "-c", program, str(options)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        self.assertEqual((done.stdout, done.returncode), ("[]\n", 0), done.stderr)
 
     def test_on(self) -> None:
         """Nothing is created before the first task."""
