@@ -41,12 +41,12 @@ _MODULES = (
     "hospproxy.options.front_files",
     "hospproxy.options.sharing_files",
     "hospproxy.options.sink_files",
+    "hospproxy.record.columns.asker",
     "hospproxy.record.database.build_database",
     "hospproxy.record.database.reader",
     "hospproxy.record.database.retention",
     "hospproxy.record.database.sink",
     "hospproxy.record.trail.uring",
-    "sqlalchemy.dialects.sqlite",
     "hosp_standin.tap",
     "hosp_standin.service",
 )

@@ -13,7 +13,7 @@ from hospproxy import collector
 from hospproxy.host import REAL
 
 ROOT = Path(__file__).resolve().parent.parent
-_OPTIONAL = ("boto3", "fakeredis", "jinja2", "psycopg", "sqlalchemy")
+_OPTIONAL = ("boto3", "duckdb", "fakeredis", "jinja2", "psycopg", "sqlalchemy")
 _PARSE_AS_TWISTD = """
 import gc
 from hospproxy.tap import Options
