@@ -62,16 +62,7 @@ class Headers:
         dropped = {lower for name in names if (lower := name.lower()) in first}
         if not dropped:
             return self
-        pairs = tuple([pair for pair in self.pairs if pair[0].lower() not in dropped])
-        return _indexed_by(pairs, {name: value for name, value in first.items() if name not in dropped})
-
-    def only(self, names: frozenset[bytes]) -> Headers:
-        """Return the fields that have one of these names, which are lower-cased."""
-        first = self._first or self._indexed()
-        if first.keys() <= names:
-            return self
-        pairs = tuple([pair for pair in self.pairs if pair[0].lower() in names])
-        return _indexed_by(pairs, {name: value for name, value in first.items() if name in names})
+        return Headers(tuple([pair for pair in self.pairs if pair[0].lower() not in dropped]))
 
     def having(self, name: bytes, value: bytes) -> Headers:
         """Return the fields with this one set to a single value."""
@@ -84,10 +75,12 @@ class Headers:
         :param without: names of fields to drop.
         """
         kept = self.without(*without, *(name for name, _ in fields))
+        made = Headers(kept.pairs + fields)
         first = dict(kept._first or kept._indexed())
         for name, value in fields:
             first.setdefault(name.lower(), value)
-        return _indexed_by(kept.pairs + fields, first)
+        object.__setattr__(made, "_first", first)
+        return made
 
     def _indexed(self) -> dict[bytes, bytes]:
         first: dict[bytes, bytes] = {}
@@ -95,13 +88,6 @@ class Headers:
             first.setdefault(name.lower(), value)
         object.__setattr__(self, "_first", first)
         return first
-
-
-def _indexed_by(pairs: tuple[tuple[bytes, bytes], ...], first: dict[bytes, bytes]) -> Headers:
-    """Fields whose index is known already."""
-    made = Headers(pairs)
-    object.__setattr__(made, "_first", first)
-    return made
 
 
 @frozen(slots=True)

@@ -14,7 +14,6 @@ _pair = st.tuples(_name, st.sampled_from([b"1", b"2", b"3"]))
 _pairs = st.lists(_pair, max_size=6).map(tuple)
 _change = st.one_of(
     st.tuples(st.just("without"), st.lists(_name, max_size=2)),
-    st.tuples(st.just("only"), st.lists(_name, max_size=3)),
     st.tuples(st.just("having"), _pair),
     st.tuples(st.just("with_fields"), st.lists(_pair, max_size=2), st.lists(_name, max_size=2)),
 )
@@ -23,22 +22,15 @@ _change = st.one_of(
 def changed(headers: Headers, change: tuple[str, ...]) -> tuple[Headers, tuple[tuple[bytes, bytes], ...]]:
     """The fields after a change, and what they must be."""
     how, what, *more = change
-    dropped, added, kept = set(), (), None
+    dropped, added = set(), ()
     if how == "without":
         dropped, made = {name.lower() for name in what}, headers.without(*what)
-    elif how == "only":
-        kept = {name.lower() for name in what}
-        made = headers.only(frozenset(kept))
     elif how == "having":
         dropped, added, made = {what[0].lower()}, (what,), headers.having(*what)
     else:
         added, dropped = tuple(what), {name.lower() for name in (*more[0], *(name for name, _ in what))}
         made = headers.with_fields(*what, without=tuple(more[0]))
-    left = tuple(
-        pair
-        for pair in headers.pairs
-        if pair[0].lower() not in dropped and (kept is None or pair[0].lower() in kept)
-    )
+    left = tuple(pair for pair in headers.pairs if pair[0].lower() not in dropped)
     return made, left + added
 
 
@@ -63,4 +55,3 @@ class HeadersTests(SynchronousTestCase):
     def test_what_changes_nothing_makes_nothing(self) -> None:
         headers = Headers(((b"A", b"1"),))
         self.assertIs(headers.without(b"b"), headers)
-        self.assertIs(headers.only(frozenset({b"a", b"b"})), headers)
