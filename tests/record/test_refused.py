@@ -22,10 +22,16 @@ def header(name: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{name}:wrong".encode())
 
 
-class NullJournal:
+class KeptRecords:
+    """A journal in memory."""
+
     full = False
 
-    def append(self, _record: Any, _disclosure: Any = None) -> Any:
+    def __init__(self, records: list[dict[str, Any]]) -> None:
+        self._records = records
+
+    def append(self, record: dict[str, Any], _disclosure: Any = None) -> Any:
+        self._records.append(record)
         return succeed(None)
 
 
@@ -38,7 +44,7 @@ class RefusedTests(SynchronousTestCase):
             b"k" * 32, CONTRACT.resources, lambda name: name == "staff1", CONTRACT.routes
         )
         rig = Rig()
-        audit = Audit(NullJournal(), self.describer, rig.time, observe=self.records.append)  # type: ignore[arg-type]
+        audit = Audit(KeptRecords(self.records), self.describer, rig.time)  # type: ignore[arg-type]
         self.rig = Rig(put_in={"record.audit": audit})
 
     def record(self, method: str, target: str, **more: Any) -> dict[str, Any]:
