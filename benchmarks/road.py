@@ -38,7 +38,7 @@ from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.config import load
 from hospproxy.host import REAL
-from hospproxy.record.trail.journal import NullJournal
+from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.secrets import MasterKey
 
