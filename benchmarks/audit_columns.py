@@ -20,12 +20,12 @@ from hospproxy.record.columns.index import ColumnIndex
 from hospproxy.record.columns.trail_files import TrailFolder
 from hospproxy.record.columns.upkeep import IndexUpkeep
 from hospproxy.record.describe import timestamp
-from hospproxy.record.search.rows import Key, RowName
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.search.rows import RowKey, RowName
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.record.trail.upkeep import Tender
+from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.signing_key import Signer
 
 from .audit_database import AIM_MS, LIMIT, NOW_S, QUESTIONS, TIMES
@@ -36,7 +36,7 @@ GROUP = 500
 
 def journal(folder: Path, records: int, signer: Signer) -> None:
     """Write the journal; each file declares a set before its first record that names it."""
-    keeper = TrailKeeper(folder, time.time, signer=signer, plan=Plan(rotate_s=1e12))
+    keeper = TrailKeeper(folder, time.time, signer=signer, plan=RotationPlan(rotate_s=1e12))
     members = {number: patients for number, _, patients in sets()}
     declared: set[int] = set()
     path = keeper.open()
@@ -61,7 +61,7 @@ def journal(folder: Path, records: int, signer: Signer) -> None:
     assert committed is not None
     keeper.close()
     began = time.process_time()
-    done = Tender(folder, signer, time.time).run(committed)
+    done = TrailUpkeep(folder, signer, time.time).run(committed)
     took = time.process_time() - began
     print(f"{done.packed} files packed: {took / records * 1e6:.1f} µs of processor time a record")
 
@@ -90,7 +90,7 @@ def ask(index: ColumnIndex, records: int, trail: str) -> float:
     for where, part in (("newest", 1.0), ("half a year back", 0.5), ("oldest", 0.02)):
         after = None
         if part != 1.0:
-            after = Key(round(START_MS + YEAR_MS * part), RowName(trail, "w0", round(records * part)))
+            after = RowKey(round(START_MS + YEAR_MS * part), RowName(trail, "w0", round(records * part)))
         for name, filters in QUESTIONS.items():
             took, worked = [], []
             for _ in range(TIMES):

@@ -18,12 +18,12 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from hospproxy.database_url import parsed
-from hospproxy.record.database.access import Access
+from hospproxy.record.database.access import TransactionThread
 from hospproxy.record.database.connect import DatabaseTarget, engine_for
 from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.schema import HEADS
 from hospproxy.record.search.filters import Filters
-from hospproxy.record.search.rows import Key, RowName
+from hospproxy.record.search.rows import RowKey, RowName
 
 from .audit_rows import JOURNAL, NOW_MS, RARE, START_MS, TRAIL, YEAR_MS, filled
 
@@ -79,14 +79,15 @@ def build(target: DatabaseTarget, rows: int) -> None:
 async def ask(reactor: Any, target: DatabaseTarget, rows: int) -> float:
     """Print how long each query takes; return the slowest, in milliseconds."""
     reader = DatabaseReader(
-        Access(reactor, target, "pages", read_only=True), Access(reactor, target, "exports", read_only=True)
+        TransactionThread(reactor, target, "pages", read_only=True),
+        TransactionThread(reactor, target, "exports", read_only=True),
     )
     worst = 0.0
     for where, part in (("newest", 1.0), ("half a year back", 0.5), ("oldest", 0.02)):
         after = (
             None
             if part == 1.0
-            else Key(round(START_MS + YEAR_MS * part), RowName(TRAIL, JOURNAL, round(rows * part)))
+            else RowKey(round(START_MS + YEAR_MS * part), RowName(TRAIL, JOURNAL, round(rows * part)))
         )
         for name, filters in QUESTIONS.items():
             took = []

@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.record.trail.upkeep import Tender
+from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing_key import PublicKeys, Signer
 
@@ -54,14 +54,14 @@ def record(number: int) -> bytes:
 
 
 def _made(folder: Path, signer: Signer, records: int, *, packed: bool) -> None:
-    keeper = TrailKeeper(folder, time.time, signer=signer, plan=Plan())
+    keeper = TrailKeeper(folder, time.time, signer=signer, plan=RotationPlan())
     for start in range(0, records, GROUP):
         keeper.keep([record(number) for number in range(start, min(start + GROUP, records))])
     assert keeper.committed is not None
     last = keeper.committed
     keeper.close()
     if packed:
-        Tender(folder, signer, time.time).run(last)
+        TrailUpkeep(folder, signer, time.time).run(last)
 
 
 def main() -> int:

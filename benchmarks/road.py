@@ -35,7 +35,7 @@ from twisted.internet.epollreactor import EPollReactor
 from hospproxy import assembly
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.listener_context import ListenerContext
-from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.config import load
 from hospproxy.host import REAL
 from hospproxy.record.trail.null_journal import NullJournal
@@ -248,7 +248,7 @@ def client_of(trial: str, folder: Path) -> Client:
     finally:
         assembly.journal_for = before
     house = ListenerContext(handler=parts.chain, clock=loop, limits=settings.arrival, meter=parts.metrics)
-    return Client(loop, Http1Factory(house, PlainPolicy(Plain.SERVE, 443)))
+    return Client(loop, Http1Factory(house, PlainPolicy(PlainHttpMode.SERVE, 443)))
 
 
 def spent_us(client: Client, script: Iterator[bytes], many: int) -> float:

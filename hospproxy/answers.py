@@ -38,7 +38,7 @@ def accept_class(accept: bytes | None) -> str:
     return accept.decode("latin-1")
 
 
-class Answers:
+class ProxyResponses:
     """Makes responses from the texts in the contract."""
 
     def __init__(self, contract: Contract) -> None:

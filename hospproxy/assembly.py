@@ -31,7 +31,7 @@ from .courier.supervised import CourierProcess
 from .exchange import Call, Identified
 from .foundations import Foundations, foundations_of
 from .guard.admission.processor import Admission
-from .guard.bodies import Bodies
+from .guard.bodies import BodyCheck
 from .guard.build_guard import (
     admission_for,
     entrance_for,
@@ -41,36 +41,36 @@ from .guard.build_guard import (
     refusals_for,
 )
 from .guard.knowledge import Knowledge
-from .guard.origin_check import Entrance
+from .guard.origin_check import OriginCheck
 from .guard.ownership import Ownership
 from .guard.validation import Validation
 from .host import REAL, Host
 from .memory.accounts import Accounts
 from .memory.build_memory import Remembered, remembered_by, second_of
 from .memory.cache import Cache
-from .memory.disk import Disk
+from .memory.disk import DiskCache
 from .memory.memory import Memory, WriteAuthor
-from .memory.remote_invalidation import Hearing
-from .memory.screening_notes import Screening
+from .memory.remote_invalidation import RemoteInvalidation
+from .memory.screening_notes import ScreeningNotes
 from .messages import Json, Response
 from .outward.conditions import ConditionCheck
 from .outward.gate.build_gate import gate_parts
 from .outward.gate.gate import Gate
-from .outward.gate.in_flight_file import Unfinished
+from .outward.gate.in_flight_file import InFlightFile
 from .outward.gate.probe import Prober
-from .outward.gate.slots import Places
-from .outward.large_answers import LargeAnswers
+from .outward.gate.slots import Slots
+from .outward.large_answers import LargeResponses
 from .outward.ledger.ledger import Ledger
-from .outward.response_check import AnswerCheck
+from .outward.response_check import ResponseCheck
 from .outward.retry import retry_for
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.upstream_request import UpstreamTarget, came_by, via_name
 from .outward.writes import outcomes
-from .outward.writes.background import Later
+from .outward.writes.background import LateOutcomes
 from .outward.writes.build_writes import KeptWrites, Observed, kept_writes, ledger_of, observed_by, writes_of
 from .outward.writes.claims import Claims
-from .outward.writes.ledger_entries import Results
-from .outward.writes.overtaken import Outside
+from .outward.writes.ledger_entries import ScreeningLedger
+from .outward.writes.overtaken import OutsideChanges
 from .outward.writes.processor import Writes
 from .record.audit import Audit
 from .record.describe import Describer
@@ -85,7 +85,7 @@ from .secrets import MasterKey
 from .watch.metrics import Metrics
 
 if TYPE_CHECKING:
-    from .sharing.member import Shared
+    from .sharing.member import SharingMember
 
 
 @frozen(slots=True, kw_only=True)
@@ -93,24 +93,24 @@ class Parts:
     """The parts that the service starts, stops and asks."""
 
     metrics: Metrics
-    shared: Shared | None
+    shared: SharingMember | None
     journal: Journal | NullJournal
     courier: Courier
     describer: Describer
     ledger: Ledger
-    places: Places
-    unfinished: Unfinished | None
+    places: Slots
+    unfinished: InFlightFile | None
     gate: Gate
     prober: Prober
-    disk: Disk
+    disk: DiskCache
     accounts: Accounts
     cache: Cache
     upstream: Upstream
-    entrance: Entrance | None
+    entrance: OriginCheck | None
     admission: Admission
     claims: Claims
     writes: Writes
-    screening: Screening
+    screening: ScreeningNotes
     chain: Chain
 
 
@@ -161,7 +161,7 @@ def assemble(
         base.turns,
     )
     writes = writes_of(base, kept, observed, _later(memory.memory, audit))
-    outside = Outside(base.contract, kept.entries.settled_changes, writes.changed_outside)
+    outside = OutsideChanges(base.contract, kept.entries.settled_changes, writes.changed_outside)
     cache = _cache(base, memory.memory)
     entrance = entrance_for(settings, base.metrics)
     admission = admission_for(base, memory.accounts, refusals, gate.workers)
@@ -191,7 +191,7 @@ def assemble(
         validation=validation,  # its checks can be off, its parsing cannot
         identity=identity,
         behind={
-            "guard.bodies": Bodies(validation, reactor, base.turns),
+            "guard.bodies": BodyCheck(validation, reactor, base.turns),
             "guard.ownership": ownership if settings.ownership.enabled else None,
             "guard.permissions": permissions_for(base, knowledge) if judged else None,
             "record.patient": patient if settings.audit.enabled else None,
@@ -256,7 +256,7 @@ def _trail(base: Foundations, ends: JournalEnds | None) -> _Trail:
 
 def _hear_others(base: Foundations, memory: Remembered, observed: Observed, knowledge: Knowledge) -> None:
     """Apply what other workers write to what is remembered here."""
-    hearing = Hearing(memory.memory, knowledge.forget, knowledge.doubt_all)
+    hearing = RemoteInvalidation(memory.memory, knowledge.forget, knowledge.doubt_all)
     base.sharing.listen(hearing.heard)
     base.sharing.listen(observed.shown.heard)
     if base.shared is not None:
@@ -277,11 +277,11 @@ def _cache(base: Foundations, memory: Memory) -> Cache:
     )
 
 
-def _screening(base: Foundations, kept: KeptWrites) -> Screening:
-    return Screening(
+def _screening(base: Foundations, kept: KeptWrites) -> ScreeningNotes:
+    return ScreeningNotes(
         base.contract,
         base.own_requests.ask,
-        Results(kept.keeping),
+        ScreeningLedger(kept.keeping),
         base.reactor,
         base.reference,
         base.host.random,
@@ -290,18 +290,18 @@ def _screening(base: Foundations, kept: KeptWrites) -> Screening:
     )
 
 
-def _later(memory: Memory, audit: Audit) -> Later:
+def _later(memory: Memory, audit: Audit) -> LateOutcomes:
     def forget(exchange: Identified) -> Deferred[None]:
         return memory.found_later(exchange.call, WriteAuthor.of(exchange))
 
-    return Later(forget=forget, record=audit.note)
+    return LateOutcomes(forget=forget, record=audit.note)
 
 
 def _sending(
-    base: Foundations, upstream: Upstream, observed: Observed, outside: Outside, knowledge: Knowledge
+    base: Foundations, upstream: Upstream, observed: Observed, outside: OutsideChanges, knowledge: Knowledge
 ) -> UpstreamProcessor:
     settings = base.settings
-    check = AnswerCheck(
+    check = ResponseCheck(
         base.contract,
         UpstreamTarget.from_url(settings.upstream.url),
         base.metrics,
@@ -326,5 +326,5 @@ def _sending(
         max_attempt_s=settings.deadline_s,
         finish_s=settings.gate.finish_s if settings.gate.enabled else None,
         check=check.read,
-        large=LargeAnswers(check, base.turns),
+        large=LargeResponses(check, base.turns),
     )

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .answers import Answers, accept_class
+from .answers import ProxyResponses, accept_class
 from .errors import ProxyError, RecordFailed
 from .exchange import Called, Deadline, Exchange, Identified
 from .interfaces import AnyStage, IHandler, IMeter, PassesOn, Proceed, ProceedTo, Processor, Repeats, Stage
@@ -88,7 +88,7 @@ class Chain:
         processors: Processors,
         *,
         own_requests: OwnRequests | None = None,
-        answers: Answers,
+        answers: ProxyResponses,
         clock: IReactorTime,
         wall: Callable[[], float],
         deadline_s: float,

@@ -24,7 +24,7 @@ LONGEST_LINE: Final = 64 << 10
 """Longest log line in characters."""
 
 
-class Said(msgspec.Struct, frozen=True, tag="said"):
+class WorkerLogLine(msgspec.Struct, frozen=True, tag="said"):
     """A log line of the started process, which the other one writes to its own log.
 
     :param level: name of the log level.
@@ -108,7 +108,7 @@ class Channel(Int32StringReceiver):
         pass
 
 
-class Once(Factory):
+class SingleProtocolFactory(Factory):
     """A factory for one existing protocol object."""
 
     noisy = False
@@ -138,25 +138,25 @@ class LogForwarder:
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)[:LONGEST_LINE]
-        said = Said(level.name, str(event.get("log_namespace", "-")), text)
+        said = WorkerLogLine(level.name, str(event.get("log_namespace", "-")), text)
         if isInIOThread():
             self._say(said)
         else:
             self._reactor.callFromThread(self._say, said)
 
-    def _say(self, said: Said) -> None:
+    def _say(self, said: WorkerLogLine) -> None:
         self._before()
         if self._channel.full:
             self._dropped += 1
             return
         if self._dropped:
             words = f"{self._dropped} log lines were dropped: they were not read in time"
-            self._channel.say(Said("warn", "hospproxy.channel", words))
+            self._channel.say(WorkerLogLine("warn", "hospproxy.channel", words))
             self._dropped = 0
         self._channel.say(said)
 
 
-def log_again(said: Said, process: str, **fields: Any) -> None:
+def log_again(said: WorkerLogLine, process: str, **fields: Any) -> None:
     """Log a line of another process as our own.
 
     :param process: which one, a format for ``fields``; the line begins with it.

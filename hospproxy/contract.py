@@ -49,7 +49,7 @@ class Parameter:
 
 
 @frozen(slots=True, eq=False)
-class Expected:
+class ExpectedResponse:
     """What a response must look like.
 
     :param types: media types, lower-cased; empty for any.
@@ -63,7 +63,7 @@ class Expected:
 
 
 @frozen(slots=True)
-class Lookup:
+class LookupRule:
     """Where to look up the record of a POST whose outcome is unknown.
 
     :param operation: operation id of the list.
@@ -160,7 +160,7 @@ class Operation:
     cache_s: float = 0.0
     stale_while_revalidate_s: float = 0.0
     stale_if_error_s: float = 0.0
-    lookup: Lookup | None = None
+    lookup: LookupRule | None = None
     record: str | None = None
     author: str | None = None
     wrapper: str | None = None
@@ -170,7 +170,7 @@ class Operation:
     max_body_bytes: int = 1 << 20
     becomes_note: NoteShape | None = None
     deadline_s: float | None = None
-    answers: Mapping[str, Expected] = field(factory=dict)
+    answers: Mapping[str, ExpectedResponse] = field(factory=dict)
 
     # Each request asks for these some fifty times.
     is_read: bool = field(init=False)
@@ -210,7 +210,7 @@ class IdentityRule:
 
 
 @frozen(slots=True)
-class Texts:
+class UpstreamTexts:
     """Texts of the upstream, so that the proxy's responses use the same ones.
 
     :param error_json: members of an error; ``{status}`` and ``{reason}`` are filled in.
@@ -274,7 +274,7 @@ class Contract:
     routes: tuple[Route, ...]
     resources: Mapping[str, Resource]
     identity: IdentityRule | None
-    texts: Texts
+    texts: UpstreamTexts
     late_commit_s: float
     probe: str | None
     document: Mapping[str, Any]

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .contract import Check, Expected
+from .contract import Check, ExpectedResponse
 
 _SHAPES = ("array", "object")
 
 
 def expected(
     said: Any, resolve: Callable[[Any], dict[str, Any]], check: Callable[[Any], Check]
-) -> dict[str, Expected]:
+) -> dict[str, ExpectedResponse]:
     """Return what the responses of an operation must look like, by status ("200", "2XX"); errors are not checked.
 
     :param resolve: follows a local ``$ref``.
     :param check: makes a check from a schema.
     """
-    found: dict[str, Expected] = {}
+    found: dict[str, ExpectedResponse] = {}
     for status, response in said.items() if isinstance(said, Mapping) else ():
         if not str(status).startswith("2"):
             continue
         content = resolve(response).get("content", {})
         schema = next((one.get("schema") for name, one in content.items() if is_json(name)), None)
         shape = resolve(schema).get("type") if schema else None
-        found[str(status).upper()] = Expected(
+        found[str(status).upper()] = ExpectedResponse(
             types=frozenset(str(name).lower() for name in content),
             shape=shape if isinstance(shape, str) and shape in _SHAPES else "",
             check=check(schema) if schema else None,

@@ -16,13 +16,13 @@ from .contract import (
     Contract,
     FieldLocation,
     IdentityRule,
-    Lookup,
+    LookupRule,
     NoteShape,
     Operation,
     Parameter,
     Resource,
     Route,
-    Texts,
+    UpstreamTexts,
 )
 from .contract_answers import expected
 from .contract_permissions import permissions
@@ -156,9 +156,9 @@ class _Reader:
             self.errors.append(f"{where}: {str(error).replace('__init__() ', '')}")
             return None
 
-    def _texts(self, top: Mapping[str, Any]) -> Texts:
+    def _texts(self, top: Mapping[str, Any]) -> UpstreamTexts:
         denied, errors = top.get("unauthorized", {}), top.get("errors", {})
-        return Texts(
+        return UpstreamTexts(
             challenge=denied.get("challenge", 'Basic realm="Application"'),
             denied_type=denied.get("content_type", "text/plain; charset=utf-8"),
             denied_body=denied.get("body", "HTTP Basic: Access denied.\n"),
@@ -270,11 +270,11 @@ class _Reader:
             return 0.0
         return float(said)
 
-    def _lookup(self, where: str, said: Any) -> Lookup | None:
+    def _lookup(self, where: str, said: Any) -> LookupRule | None:
         if isinstance(said, dict) and isinstance(said.get("query"), dict):
             said = {**said, "query": tuple(said["query"].items())}
-        made = self._make(where, Lookup, said)
-        return made if isinstance(made, Lookup) else None
+        made = self._make(where, LookupRule, said)
+        return made if isinstance(made, LookupRule) else None
 
     def _query(
         self,

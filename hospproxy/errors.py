@@ -91,7 +91,7 @@ class OverCapacity(ProxyError):
         super().__init__(detail, retry_after_s=retry_after_s)
 
 
-class NothingKept(ProxyError):
+class NothingCached(ProxyError):
     """HOSP cannot be asked, and no cached response may be used instead."""
 
     status = 503

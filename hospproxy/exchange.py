@@ -14,8 +14,8 @@ from typing import Self
 from attrs import define, evolve, field, frozen
 
 from .contract import Operation
-from .late_responses import Aftermath, LeftBehind
-from .messages import ABSENT, Certainty, Identity, Json, Priority, Request
+from .late_responses import AbandonedAttempt, LateResponses
+from .messages import ABSENT, Identity, IdentityCertainty, Json, Priority, Request
 from .repeat import HitAgain
 from .words import CacheWord
 
@@ -86,10 +86,10 @@ class Trace:
     shown: bool = False
 
     @property
-    def certainty(self) -> Certainty:
+    def certainty(self) -> IdentityCertainty:
         if self.identity is not None:
-            return Certainty.VERIFIED
-        return Certainty.CLAIMED if self.claimed_name is not None else Certainty.NOBODY
+            return IdentityCertainty.VERIFIED
+        return IdentityCertainty.CLAIMED if self.claimed_name is not None else IdentityCertainty.NOBODY
 
 
 @define(slots=True, eq=False)
@@ -123,7 +123,7 @@ class LastAttempt:
     """
 
     sent_at: float | None = None
-    left_behind: LeftBehind | None = field(default=None, repr=False)
+    left_behind: AbandonedAttempt | None = field(default=None, repr=False)
 
 
 @define(slots=True, eq=False)
@@ -171,7 +171,7 @@ class Exchange:
     trace: Trace = field(factory=Trace)
     presence: Presence = field(factory=Presence, repr=False)
     last_attempt: LastAttempt = field(factory=LastAttempt, repr=False)
-    aftermath: Aftermath = field(factory=Aftermath, repr=False)
+    aftermath: LateResponses = field(factory=LateResponses, repr=False)
 
     @property
     def deadline(self) -> float:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .answers import Answers
+from .answers import ProxyResponses
 from .config import Settings
 from .contract import Contract
 from .host import Host
 from .own_requests import OwnRequests
 from .secrets import MasterKey
 from .sharing.kinds import ALONE, Sharing
-from .slices import Turns
+from .slices import SliceQueue
 from .watch.metrics import Metrics
-from .worker import WorkerLike
+from .worker import TaskRunner
 
 if TYPE_CHECKING:
-    from .sharing.member import Shared
+    from .sharing.member import SharingMember
 
 
 @frozen(slots=True, kw_only=True)
@@ -40,10 +40,10 @@ class Foundations:
     slot: int
     metrics: Metrics
     contract: Contract
-    answers: Answers
+    answers: ProxyResponses
     own_requests: OwnRequests
-    turns: Turns
-    shared: Shared | None
+    turns: SliceQueue
+    shared: SharingMember | None
 
     @property
     def sharing(self) -> Sharing:
@@ -64,7 +64,7 @@ class Foundations:
         """Return a random name for a write or a screening result."""
         return "hp-" + self.host.token(10)
 
-    def worker(self, name: str) -> WorkerLike:
+    def worker(self, name: str) -> TaskRunner:
         """Return a new thread of this process."""
         return self.host.worker(self.reactor, name)
 
@@ -90,8 +90,8 @@ def foundations_of(settings: Settings, reactor: Any, key: MasterKey, slot: int, 
         slot=slot,
         metrics=metrics,
         contract=contract,
-        answers=Answers(contract),
+        answers=ProxyResponses(contract),
         own_requests=OwnRequests(reactor, host.wall),
-        turns=Turns(reactor),
+        turns=SliceQueue(reactor),
         shared=shared,
     )

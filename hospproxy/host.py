@@ -16,15 +16,15 @@ from attrs import frozen
 
 from . import clocks, collector, contract_document, signals
 from .contract import Contract
-from .worker import Worker, WorkerLike
+from .worker import TaskRunner, TaskThread
 
 if TYPE_CHECKING:
     from .record.columns.asker import Asker
     from .record.columns.questions import Setup
-    from .record.trail.group_commit import Ring
+    from .record.trail.group_commit import WriteRing
 
 
-def ring(reactor: Any) -> Ring:
+def ring(reactor: Any) -> WriteRing:
     """Return an io_uring for appending to files without a thread.
 
     :raise OSError: this system has none.
@@ -64,8 +64,8 @@ class Host:
     entropy: Callable[[int], bytes] = os.urandom
     random: Callable[[], float] = random.SystemRandom().random
     pid: Callable[[], int] = os.getpid
-    worker: Callable[[Any, str], WorkerLike] = Worker
-    ring: Callable[[Any], Ring] = ring
+    worker: Callable[[Any, str], TaskRunner] = TaskThread
+    ring: Callable[[Any], WriteRing] = ring
     index: Callable[[Any, Setup], Asker] = index
     install_signals: Callable[[Any, Callable[[], None], float], None] = signals.install
     load_contract: Callable[[Path | None], Contract] = contract_document.load

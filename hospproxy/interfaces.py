@@ -11,14 +11,14 @@ from zope.interface import Attribute, Interface
 
 from .errors import ProxyError
 from .exchange import Call, Exchange, Identified
-from .late_responses import Aftermath
+from .late_responses import LateResponses
 from .messages import Client, Priority, Request, Response
 from .repeat import Repeat, Told
 
 if TYPE_CHECKING:
     from .record.disclosures import Disclosure
     from .record.search.filters import Filters
-    from .record.search.rows import IndexRow, Key, Page, RowName, Summary
+    from .record.search.rows import IndexRow, RowKey, RowName, RowPage, Summary
     from .record.trail.follower import Batch, ClosedFile
 
 Stage = TypeVar("Stage", bound=Exchange)
@@ -46,7 +46,7 @@ class Ask(Protocol):
         past_cache: bool = False,
         reference: str | None = None,
         look_first: bool = False,
-        aftermath: Aftermath | None = None,
+        aftermath: LateResponses | None = None,
     ) -> Awaitable[Response]:
         """Return HOSP's response, or one from memory.
 
@@ -260,7 +260,7 @@ class ITrailReader(Interface):
     Every method may raise ``record.reading.rows.IndexAway``.
     """
 
-    def page(filters: Filters, after: Key | None, limit: int) -> Awaitable[Page]:
+    def page(filters: Filters, after: RowKey | None, limit: int) -> Awaitable[RowPage]:
         """Return the next rows, newest first.
 
         :param after: the last row that was shown.

@@ -20,7 +20,7 @@ _log = Logger()
 
 
 @define(slots=True, eq=False)
-class LeftBehind:
+class AbandonedAttempt:
     """An attempt without a waiting client.
 
     :param over: fires with the outcome when HOSP is no longer working on the attempt. Cancel it to close the
@@ -33,7 +33,7 @@ class LeftBehind:
     heard: bool = True
 
 
-class Aftermath:
+class LateResponses:
     """The abandoned attempts of one client's request: HOSP is working on them, but nobody waits for the response.
 
     When a client leaves, the coroutine of its request is cancelled, and with it all that it would have learned from

@@ -211,7 +211,7 @@ class Response:
         )
 
 
-class Certainty(enum.Enum):
+class IdentityCertainty(enum.Enum):
     """How certain the caller's identity is."""
 
     VERIFIED = "verified"

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from .errors import OwnNotRecorded, ProxyError, RecordFailed
 from .exchange import Call, Deadline, Exchange, Identified, Trace
 from .interfaces import Proceed
-from .late_responses import Aftermath
+from .late_responses import LateResponses
 from .messages import Priority, Request, Response
 
 
@@ -48,7 +48,7 @@ class OwnRequests:
         past_cache: bool = False,
         reference: str | None = None,
         look_first: bool = False,
-        aftermath: Aftermath | None = None,
+        aftermath: LateResponses | None = None,
     ) -> Response:
         """Send a request of the proxy's own; see ``Ask``. Nothing reaches HOSP in any other way."""
         first, identity = on_behalf_of, on_behalf_of.trace.identity
@@ -69,7 +69,7 @@ class OwnRequests:
                 record_id=call.record_id,
                 reference=reference,
             ),
-            aftermath=Aftermath() if aftermath is None else aftermath,
+            aftermath=LateResponses() if aftermath is None else aftermath,
             call=call,
             credentials=first.credentials,
             identity=identity,

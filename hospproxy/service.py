@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from . import clocks, contract_document
 from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
-from .arrival.front.trust import Trust
+from .arrival.front.trust import TrustedProxies
 from .arrival.listener_context import ListenerContext
 from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.shortcuts import Shortcuts
@@ -31,7 +31,7 @@ from .options.secret_values import master_key
 from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
-from .record.sinks.build_sinks import WriterError
+from .record.sinks.build_sinks import SinkError
 from .record.trail.build_journal import trouble_of
 from .record.trail.journal import Journal
 from .secrets import KeyFileError
@@ -84,16 +84,18 @@ def build(
         CertificateError,
         ListenerError,
         SecretError,
-        WriterError,
+        SinkError,
         contract_document.ContractError,
     ) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def trust_of(settings: Settings) -> Trust:
+def trust_of(settings: Settings) -> TrustedProxies:
     """Return the trusted proxies and the fields in which they are believed."""
-    return Trust(settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field)
+    return TrustedProxies(
+        settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field
+    )
 
 
 class ProxyService(Service):

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 Result = TypeVar("Result")
 
 
-class Turns:
+class SliceQueue:
     """Runs one slice of work per reactor iteration, however much work there is; first come, first served.
 
     :param clock: calls what is due in its next iteration.

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-class WorkerLike(Protocol):
+class TaskRunner(Protocol):
     """Runs blocking tasks one after another, so that the reactor is not blocked."""
 
     def run(self, task: Callable[[], T]) -> Deferred[T]:
@@ -24,7 +24,7 @@ class WorkerLike(Protocol):
         """End after the tasks that were given; no task may follow."""
 
 
-class Worker:
+class TaskThread:
     """A thread of its own, which starts with the first task.
 
     Not earlier: ``twistd`` forks between building the service and starting it, and a thread does not survive a fork.

@@ -22,12 +22,12 @@ from hospproxy.clocks import install_monotonic
 from hospproxy.interfaces import IJournal
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.audit_page.login import LogIn
-from hospproxy.watch.audit_page.looks import Looks
+from hospproxy.watch.audit_page.looks import AuditLooks
 from hospproxy.watch.audit_page.page import AuditPage
 from hospproxy.watch.audit_page.pages import Pages
 from hospproxy.watch.health import Health
 from hospproxy.watch.metrics import Metrics
-from hospproxy.worker import Worker
+from hospproxy.worker import TaskThread
 from tests.watch.audit_page.readers import NOW, FakeReader, alert, failed_login, listed, record
 
 USER, PASSWORD = "auditor", "a long and boring password"
@@ -60,7 +60,7 @@ class ServedPage:
     url: str
     listeners: Listeners
     journal: Kept
-    workers: tuple[Worker, Worker]
+    workers: tuple[TaskThread, TaskThread]
 
     def stop(self) -> Deferred[None]:
         """Close the port, and end the threads."""
@@ -121,10 +121,14 @@ def serve_page(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | N
     install_monotonic(reactor)
     reader = reader or made_up()
     users.add(folder / "audit-users", USER, PASSWORD, QUICK)
-    journal, passwords, rendering = Kept(reader), Worker(reactor, "passwords"), Worker(reactor, "pages")
+    journal, passwords, rendering = (
+        Kept(reader),
+        TaskThread(reactor, "passwords"),
+        TaskThread(reactor, "pages"),
+    )
     login = LogIn(folder / "audit-users", passwords, reactor, lambda name: "00" * 32, 300.0)
     pages = Pages(reader, rendering, lambda: NOW, 25, 200)
-    page = AuditPage(pages, login, Looks(lambda name: "00" * 32), journal, reactor, lambda: NOW)
+    page = AuditPage(pages, login, AuditLooks(lambda name: "00" * 32), journal, reactor, lambda: NOW)
     house = ListenerContext(handler=Admin(Health(), Metrics("demo"), page), clock=reactor, wall=lambda: NOW)
     listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], house, folder)
     listeners.listen(reactor)

@@ -13,18 +13,18 @@ from zope.interface import directlyProvides, implementer
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.null_meter import NullMeter
-from hospproxy.record.sinks.carrier import Carrier, Time, only
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.sinks.carrier import Carrier, CarrierTime, only
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.follower import Batch, ClosedFile, Follower, Position
+from hospproxy.record.trail.follower import Batch, ClosedFile, Cursor, Follower
 from hospproxy.record.trail.hash_chain import hash_of
 from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.names import TOMBSTONE, of_journal
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.record.trail.upkeep import Tender
+from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.signing_key import Signer
-from hospproxy.worker import Worker
+from hospproxy.worker import TaskThread
 
 PATIENCE_S = 60.0
 clock = cast(Any, reactor)
@@ -41,7 +41,7 @@ class Trail:
         self.signer = Signer.generate()
         self.key_file = folder / "audit.pub"
         self.key_file.write_bytes(self.signer.public_pem)
-        self.keeper = TrailKeeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=Plan())
+        self.keeper = TrailKeeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=RotationPlan())
         self.keeper.open()
         self.count = 0
 
@@ -67,11 +67,11 @@ class Trail:
     def turn_over(self) -> None:
         """Close the file and begin the next, as a restart does."""
         self.keeper.close()
-        self.keeper = TrailKeeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=Plan())
+        self.keeper = TrailKeeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=RotationPlan())
         self.keeper.open()
 
     def pack(self) -> None:
-        assert Tender(self.folder, self.signer, time.time, 0.0).run(self.committed).troubles == []
+        assert TrailUpkeep(self.folder, self.signer, time.time, 0.0).run(self.committed).troubles == []
 
     @property
     def name(self) -> str:
@@ -87,18 +87,18 @@ class Trail:
         forget(self.folder)
 
     @property
-    def committed(self) -> Position:
+    def committed(self) -> Cursor:
         assert self.keeper.committed is not None
         return self.keeper.committed
 
     def lines(self) -> list[bytes]:
         """Every line that must be delivered."""
         found: list[bytes] = []
-        for batch in self.batches(Position("w0")):
+        for batch in self.batches(Cursor("w0")):
             found += batch.lines
         return found
 
-    def batches(self, since: Position, most: int = 500) -> list[Batch]:
+    def batches(self, since: Cursor, most: int = 500) -> list[Batch]:
         follower = Follower(self.folder, max_records=most)
         found = []
         while batch := follower.read(since, self.committed):
@@ -114,7 +114,7 @@ class Trail:
         for name in closed:
             with OsFiles().read(self.folder, name.name) as file:
                 last = file.read().splitlines()[-1]
-            place = Position("w0", name.number + 1)
+            place = Cursor("w0", name.number + 1)
             head = hash_of(last).decode()
             found.append(ClosedFile(self.folder / name.name, name.stem, head, place, self.name))
         return found
@@ -172,12 +172,14 @@ class Carrying(Watched):
         self,
         writer: Any,
         folder: Path,
-        committed: Callable[[], Position | None],
+        committed: Callable[[], Cursor | None],
         before: Callable[[int], object] = lambda _: None,
     ) -> None:
         super().__init__(writer, before)
-        times = Time(clock, time.time, lambda: 0.0)
-        self.carrier = Carrier(self, folder, Worker(clock, "carrier"), times, NullMeter(), only(committed))
+        times = CarrierTime(clock, time.time, lambda: 0.0)
+        self.carrier = Carrier(
+            self, folder, TaskThread(clock, "carrier"), times, NullMeter(), only(committed)
+        )
 
     def start(self) -> None:
         self.carrier.start()

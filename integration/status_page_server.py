@@ -26,7 +26,7 @@ from hospproxy.watch.status.document import About
 from hospproxy.watch.status.recorder import Recorder
 from hospproxy.watch.status.status_page import StatusPage
 from hospproxy.watch.status.surges import Change
-from hospproxy.worker import Worker
+from hospproxy.worker import TaskThread
 
 _ROUTES = (
     ("GET /hospitals", 45),
@@ -48,7 +48,7 @@ class ServedStatus:
 
     url: str
     listeners: Listeners
-    worker: Worker
+    worker: TaskThread
     recorder: Recorder
 
     def stop(self) -> Deferred[None]:
@@ -63,7 +63,7 @@ def serve_status(reactor: Any, folder: Path, port: int = 0, *, hostile: str = ""
     :param hostile: text that stands wherever a text of others stands.
     """
     install_monotonic(reactor)
-    meter, worker = Metrics("0.1.0"), Worker(reactor, "status")
+    meter, worker = Metrics("0.1.0"), TaskThread(reactor, "status")
 
     async def read() -> Overview:
         return Overview({}, {})

@@ -19,7 +19,7 @@ from twisted.web.server import Site
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.alerts_section import AlertsSettings
 from hospproxy.record.alerts.webhook import writer_for
-from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.trail.follower import Batch, Cursor
 from hospproxy.record.trail.record_line import encode_record
 
 from .http_client import ask
@@ -160,7 +160,7 @@ async def test_the_webhook_gets_what_is_signed_and_the_carrier_hears_of_a_failur
         encode_record({"kind": "alert", "text": "20 failed log-ins"}),
         encode_record({"kind": "request"}),
     )
-    batch = Batch(lines, "f" * 64, Position("w0", 1, 10, 2))
+    batch = Batch(lines, "f" * 64, Cursor("w0", 1, 10, 2))
     try:
         receiver.away = True
         with pytest.raises(Exception, match="503"):

@@ -19,14 +19,14 @@ from twisted.internet.defer import Deferred
 
 from hospproxy.clocks import wall
 from hospproxy.database_url import parsed
-from hospproxy.record.database.access import Access
+from hospproxy.record.database.access import TransactionThread
 from hospproxy.record.database.connect import DatabaseTarget
 from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
-from hospproxy.record.database.sink import DatabaseWriter, OtherRecordError
+from hospproxy.record.database.sink import DatabaseSink, OtherRecordError
 from hospproxy.record.search.filters import Filters
-from hospproxy.record.trail.current import Plan
-from hospproxy.record.trail.follower import Batch, Follower, Position
+from hospproxy.record.trail.current import RotationPlan
+from hospproxy.record.trail.follower import Batch, Cursor, Follower
 from hospproxy.record.trail.hash_chain import NOTHING, hash_of, link_of
 from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import TrailKeeper
@@ -48,10 +48,10 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from integration.sink_carrier import Carrying
 from integration.test_database import access_for, end_of
-from hospproxy.record.database.sink import DatabaseWriter
+from hospproxy.record.database.sink import DatabaseSink
 folder = Path(sys.argv[2])
 async def main():
-    writer = DatabaseWriter(access_for(sys.argv[1]))
+    writer = DatabaseSink(access_for(sys.argv[1]))
     await Carrying(writer, folder, lambda: end_of(folder), lambda taken: print(taken, flush=True)).carry()
 task.react(lambda reactor: Deferred.fromCoroutine(main()))
 """
@@ -63,17 +63,17 @@ def _reactor() -> Any:
     return reactor
 
 
-def access_for(url: str, *, read_only: bool = False, timeout_s: float = 20.0) -> Access:
+def access_for(url: str, *, read_only: bool = False, timeout_s: float = 20.0) -> TransactionThread:
     """Access to a database, in a thread of its own."""
     target = DatabaseTarget(url=parsed(url), connect_timeout_s=2.0, timeout_s=timeout_s)
-    return Access(_reactor(), target, "test", read_only)
+    return TransactionThread(_reactor(), target, "test", read_only)
 
 
-def end_of(folder: Path) -> Position:
+def end_of(folder: Path) -> Cursor:
     """End position of a journal that has one file."""
     [file] = folder.glob("audit-w0-*.jsonl")
     content = file.read_bytes()
-    return Position("w0", 1, len(content), content.count(b"\n"))
+    return Cursor("w0", 1, len(content), content.count(b"\n"))
 
 
 @define
@@ -92,12 +92,12 @@ class Rig:
     def url(self) -> str:
         return self.server.url(self.port)
 
-    def access(self, **kinds: Any) -> Access:
+    def access(self, **kinds: Any) -> TransactionThread:
         return access_for(self.url, **kinds)
 
     def journal(self) -> None:
         """Write records of all kinds into one file."""
-        keeper = TrailKeeper(self.audit, wall, signer=self.signer, plan=Plan(rotate_bytes=1 << 30))
+        keeper = TrailKeeper(self.audit, wall, signer=self.signer, plan=RotationPlan(rotate_bytes=1 << 30))
         keeper.keep([_record(number) for number in range(RECORDS_MADE)])
         keeper.close()
 
@@ -108,14 +108,14 @@ class Rig:
 
     def batches(self) -> list[Batch]:
         """Every record of the journal, in batches."""
-        follower, at, found = Follower(self.audit), Position("w0"), []
+        follower, at, found = Follower(self.audit), Cursor("w0"), []
         while (batch := follower.read(at, end_of(self.audit))) is not None:
             found.append(evolve(batch, trail=trail_id(self.audit)))
             at = batch.position
         return found
 
-    def writer(self, **kinds: Any) -> DatabaseWriter:
-        return DatabaseWriter(self.access(**kinds))
+    def writer(self, **kinds: Any) -> DatabaseSink:
+        return DatabaseSink(self.access(**kinds))
 
     async def carry(self, before: Callable[[int], object] = lambda _: None, **kinds: Any) -> Carrying:
         """Carry all records, from the saved position of the carrier before."""
@@ -215,7 +215,7 @@ async def test_a_carrier_is_killed(rig: Rig, saved: bool) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_record_that_was_changed_is_not_passed_over(rig: Rig) -> None:
-    writer = DatabaseWriter(rig.access())
+    writer = DatabaseSink(rig.access())
     batch = rig.batches()[0]
     await writer.write(batch)
     changed = Batch(

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from twisted.internet.threads import deferToThread
 
 from hospproxy.record.database.schema import CHAINS, LINES, place_of
-from hospproxy.record.database.sink import DatabaseWriter
+from hospproxy.record.database.sink import DatabaseSink
 
 from .http_client import ask
 from .http_receiver import SECRET, Receiver
@@ -225,7 +225,7 @@ async def anchored(place: Everywhere, proxy: Proxy) -> None:
     if place.server is None:
         return
     access = place.access()
-    [anchor] = await DatabaseWriter(access).anchors()
+    [anchor] = await DatabaseSink(access).anchors()
     await access.close()
     audit, cut = proxy.state / "audit", place.processes.folder / "cut"
     assert (await verify(audit, proxy, anchor.head)).returncode == 0

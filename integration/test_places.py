@@ -11,8 +11,8 @@ import pytest_twisted
 from twisted.internet import task
 
 from hospproxy.options.redis_section import RedisSettings
-from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
-from hospproxy.outward.gate.slots import Using
+from hospproxy.outward.gate.redis.shared_slots import SharedSlotRules, SharedSlots
+from hospproxy.outward.gate.slots import SlotUse
 from hospproxy.sharing.lua_scripts import Script, script
 from hospproxy.watch.metrics import Metrics
 from tests.sharing.slots_model import Table
@@ -236,11 +236,11 @@ class Wanting:
 
     def __init__(self) -> None:
         self.want = 0
-        self.places: SharedPlaces
+        self.places: SharedSlots
 
-    def using(self) -> Using:
+    def using(self) -> SlotUse:
         in_flight = min(self.want, self.places.usable)
-        return Using(in_flight, self.want - in_flight, CEILING)
+        return SlotUse(in_flight, self.want - in_flight, CEILING)
 
     def told(self) -> None:
         pass
@@ -272,14 +272,14 @@ class Running:
         from twisted.internet import reactor
 
         user = Wanting()
-        rules = PlacesRules(
+        rules = SharedSlotRules(
             ceiling=CEILING,
             redis=RedisSettings(heartbeat_s=0.05, lease_s=1.0, settle_s=0.2),
             linger_s=0.3,
             turn_s=5.0,
             patience_s=self.patience_s,
         )
-        user.places = SharedPlaces(common, rules, cast(Any, reactor), self.meter)
+        user.places = SharedSlots(common, rules, cast(Any, reactor), self.meter)
         user.places.attach(user)
         user.places.start()
         self.users.append(user)

@@ -24,7 +24,7 @@ from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.build_journal import open_journal
 from hospproxy.signing_key import signer_for
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.null_meter import NullMeter
 
 folder, limit, loops, last = Path(sys.argv[1]) / "audit", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -34,7 +34,7 @@ if limit:
 numbers = count()
 journal = open_journal(
     folder, reactor, time.time, NullMeter(), gap(time.time), signer_for(None, folder.parent / "audit.key"),
-    plan=Plan(reserve_bytes=reserve), by_thread=by_thread,
+    plan=RotationPlan(reserve_bytes=reserve), by_thread=by_thread,
 )
 
 def say(word, number):

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogPublisher
 
 from hospproxy.options.redis_section import RedisSettings
-from hospproxy.options.secret_fields import Text
+from hospproxy.options.secret_fields import SecretText
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.link import Link
@@ -165,7 +165,7 @@ async def test_tls(rig: Rig, tmp_path: Path) -> None:
         "ca_file": tmp_path / "authority.pem",
         "certificate_file": tmp_path / "client.pem",
         "private_key_file": tmp_path / "client.key",
-        "password": Text(b"secret"),
+        "password": SecretText(b"secret"),
     }
     url = f"rediss://localhost:{port}"
     link = await rig.up(url=url, **files)

@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
-from hospproxy.memory.redis.level import LevelLimits, RedisLevel
+from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
 from hospproxy.messages import Identity
 from hospproxy.sharing.generations import key_of_tag
 from hospproxy.sharing.lua_scripts import script
@@ -208,7 +208,7 @@ async def test_a_value_ends_with_its_time(rig: Rig) -> None:
     from twisted.internet import reactor
 
     one = CacheRig(common=common)
-    level = RedisLevel(common, reactor, one.meter, LevelLimits(1 << 20))
+    level = RedisSecondLevel(common, reactor, one.meter, LevelLimits(1 << 20))
     _, ticket = await Deferred.fromCoroutine(level.look(b"x", ("list:notes",), True))
     assert ticket is not None
     found = await hits_of(level, ticket, 0.3)
@@ -218,7 +218,7 @@ async def test_a_value_ends_with_its_time(rig: Rig) -> None:
     await until(lambda: values(rig) == [])
 
 
-async def hits_of(level: RedisLevel, ticket: Any, lifetime_s: float) -> Any:
+async def hits_of(level: RedisSecondLevel, ticket: Any, lifetime_s: float) -> Any:
     from twisted.internet import reactor
 
     from hospproxy.memory.second_level import SharedHit

@@ -17,8 +17,8 @@ from hospproxy.options.redis_section import RedisSettings
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import script
-from hospproxy.sharing.member import Shared
-from hospproxy.sharing.news import Account, Everything, News, Struck
+from hospproxy.sharing.member import SharingMember
+from hospproxy.sharing.news import AccountChange, EntriesInvalidated, EverythingStale, News
 from hospproxy.sharing.vault import KeyNames, Vault
 from hospproxy.watch.metrics import Metrics
 
@@ -27,7 +27,7 @@ from .plain_link import PlainLink, reactor_now
 from .redis_server import Redis
 
 TIMING = RedisSettings(heartbeat_s=0.08, lease_s=0.45, timeout_s=0.25, settle_s=0.0, vanished_s=60.0)
-STRUCK = Struck(("list:notes", "record:notes/1"))
+STRUCK = EntriesInvalidated(("list:notes", "record:notes/1"))
 
 
 class _Names:
@@ -65,7 +65,7 @@ class Worker:
         clock = reactor_now()
         vault: Any = PlainVault() if key is None else Vault(key, self.metrics, clock.seconds)
         make: Any = _names if key is None else _real_names
-        self.shared = Shared(self.link, vault, make, clock, timing, self.metrics, os.urandom)
+        self.shared = SharingMember(self.link, vault, make, clock, timing, self.metrics, os.urandom)
         self.heard: list[News] = []
         self.shared.listen(self.heard.append)
         self.member = member
@@ -141,9 +141,9 @@ async def test_what_one_announces_all_have_applied_when_it_returns(rig: Rig) -> 
     three = rig.worker()
     await until(lambda: three.shared.may_serve)
 
-    await one.shared.announce(STRUCK, Account("r", "7", 120.0))
+    await one.shared.announce(STRUCK, AccountChange("r", "7", 120.0))
 
-    assert two.heard == [STRUCK, Account("r", "7", 120.0)]
+    assert two.heard == [STRUCK, AccountChange("r", "7", 120.0)]
     assert three.heard[-2:] == two.heard
     assert one.heard == []
     assert one.metrics.value("sharing_announce_seconds_count") == 1
@@ -195,7 +195,7 @@ async def test_who_can_never_apply_what_it_hears_serves_nothing_and_lets_nobody_
 
     broken = False
     await until(lambda: two.shared.may_serve)
-    assert two.heard[-1] == Everything()
+    assert two.heard[-1] == EverythingStale()
 
 
 @pytest_twisted.ensureDeferred
@@ -227,7 +227,7 @@ async def test_a_sibling_that_is_dead_is_buried_and_everything_is_dropped(rig: R
 
     one.dead.add("2-b")
     await until(lambda: one.shared.may_serve)
-    assert one.heard == [Everything()]
+    assert one.heard == [EverythingStale()]
     assert "machine.2-b" in rig.redis.ask("ZRANGE", "{hospproxy}:dead", "0", "-1")
 
 
@@ -238,7 +238,7 @@ async def test_who_stays_away_too_long_is_buried_and_may_come_back(rig: Rig) -> 
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     one.heard.clear()
     two.link.cut = True
-    await until(lambda: Everything() in one.heard)
+    await until(lambda: EverythingStale() in one.heard)
     await until(lambda: one.shared.may_serve)
     assert one.metrics.value("sharing_members", state="live") == 1
 
@@ -254,7 +254,7 @@ async def test_goodbye_is_said_with_what_is_left_to_be_said_and_holds_nobody_bac
     two.shared.say(STRUCK)
     await two.shared.stop()
     assert not two.shared.may_serve
-    await one.shared.announce(Struck(("a",)))
+    await one.shared.announce(EntriesInvalidated(("a",)))
     await until(lambda: one.heard == [STRUCK])
     assert one.shared.may_serve
     assert rig.redis.ask("HLEN", "{hospproxy}:members").strip() == "1"
@@ -276,7 +276,7 @@ async def test_another_life_of_redis_is_another_epoch_and_all_is_dropped(rig: Ri
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
 
     assert rig.redis.ask("HGET", "{hospproxy}:head", "epoch") != epoch
-    assert Everything() in one.heard and Everything() in two.heard
+    assert EverythingStale() in one.heard and EverythingStale() in two.heard
     assert one.shared.unbroken > unbroken
     await one.shared.announce(STRUCK)
     assert two.heard[-1] == STRUCK
@@ -305,7 +305,7 @@ async def test_whatever_redis_loses_nobody_believes_that_nothing_was_missed(rig:
         one.heard.clear()
         two.heard.clear()
         rig.redis.ask(*(("DEL", "{hospproxy}:" + lost) if lost else ("FLUSHALL",)))
-        await until(lambda: Everything() in one.heard and Everything() in two.heard)
+        await until(lambda: EverythingStale() in one.heard and EverythingStale() in two.heard)
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     await two.shared.announce(STRUCK)
     assert one.heard[-1] == STRUCK
@@ -317,11 +317,11 @@ async def test_a_log_that_was_cut_off_or_is_gone_stands_for_everything(rig: Rig)
     one.link.cut = True
     await until(lambda: not one.link.is_up)
     await two.shared.announce(STRUCK)
-    await two.shared.announce(Struck(("b",)))
+    await two.shared.announce(EntriesInvalidated(("b",)))
     rig.redis.ask("XTRIM", "{hospproxy}:log", "MAXLEN", "1")
     one.link.cut = False
     await until(lambda: one.shared.may_serve)
-    assert one.heard == [Everything(), Struck(("b",))]
+    assert one.heard == [EverythingStale(), EntriesInvalidated(("b",))]
 
     one.heard.clear()
     one.link.cut = True
@@ -330,7 +330,7 @@ async def test_a_log_that_was_cut_off_or_is_gone_stands_for_everything(rig: Rig)
     rig.redis.ask("DEL", "{hospproxy}:log")
     one.link.cut = False
     await until(lambda: one.heard)
-    assert one.heard == [Everything()]
+    assert one.heard == [EverythingStale()]
 
 
 @pytest_twisted.ensureDeferred
@@ -338,7 +338,7 @@ async def test_what_cannot_be_opened_or_read_stands_for_everything(rig: Rig) -> 
     one, two = await rig.two()
     number = int(rig.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
     rig.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "d", "nonsense", "m", "x")
-    await until(lambda: one.heard == [Everything()] and two.heard == [Everything()])
+    await until(lambda: one.heard == [EverythingStale()] and two.heard == [EverythingStale()])
     number = int(rig.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
     rig.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "quite", "different")
     await until(lambda: len(one.heard) == 2 and len(two.heard) == 2)
@@ -352,7 +352,7 @@ async def test_more_than_one_reply_holds_is_read_before_a_lease_is_given(rig: Ri
     await until(lambda: not one.link.is_up)
     for round_ in range(3):
         for number in range(400):
-            two.shared.say(Struck((f"t{round_}-{number}",)))
+            two.shared.say(EntriesInvalidated((f"t{round_}-{number}",)))
         await two.shared.announce(STRUCK)
     one.link.cut = False
     await until(lambda: one.shared.may_serve)

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.bucket_section import BucketSettings
-from hospproxy.record.sinks.bucket import BucketWriter, ObjectDiffers, writer_for
+from hospproxy.record.sinks.bucket import BucketSink, ObjectDiffers, writer_for
 
 from .freezing_relay import Freezer
 from .ports import free_port
@@ -71,7 +71,7 @@ class Moto:
             heads.append(found["Metadata"]["head"])
         return heads
 
-    def writer(self, port: int, **options: Any) -> BucketWriter:
+    def writer(self, port: int, **options: Any) -> BucketSink:
         section = BucketSettings(
             enabled=True,
             endpoint_url=f"http://127.0.0.1:{port}",
@@ -84,7 +84,7 @@ class Moto:
         )
         upstream = UpstreamSettings(url="http://127.0.0.1:1")
         made = writer_for(Settings(upstream=upstream, audit_bucket=section), clock)
-        assert isinstance(made, BucketWriter)
+        assert isinstance(made, BucketSink)
         return made
 
 

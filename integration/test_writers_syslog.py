@@ -15,9 +15,9 @@ from twisted.internet.protocol import Factory, Protocol
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.syslog_section import SyslogSettings
-from hospproxy.record.sinks.syslog import SyslogWriter, writer_for
+from hospproxy.record.sinks.syslog import SyslogSink, writer_for
 from hospproxy.record.sinks.syslog_connection import NotConfirmed
-from hospproxy.record.trail.follower import Position
+from hospproxy.record.trail.follower import Cursor
 
 from .freezing_relay import Freezer
 from .ports import free_port
@@ -25,7 +25,7 @@ from .processes import Processes
 from .rsyslog import Message, Rsyslog, taken_apart
 from .sink_carrier import Carrying, Trail, clock, until
 
-START = Position("w0")
+START = Cursor("w0")
 
 
 def settings(**options: Any) -> Settings:
@@ -33,9 +33,9 @@ def settings(**options: Any) -> Settings:
     return Settings(upstream=UpstreamSettings(url="http://127.0.0.1:1"), audit_syslog=section)
 
 
-def writer(**options: Any) -> SyslogWriter:
+def writer(**options: Any) -> SyslogSink:
     made = writer_for(settings(**options), clock)
-    assert isinstance(made, SyslogWriter)
+    assert isinstance(made, SyslogSink)
     return made
 
 
@@ -47,7 +47,7 @@ def place(request: Any, processes: Processes, tmp_path: Path) -> Rsyslog:
     return Rsyslog(processes, folder, secure=request.param == "tls")
 
 
-def of(place: Rsyslog, **options: Any) -> SyslogWriter:
+def of(place: Rsyslog, **options: Any) -> SyslogSink:
     folder = place.output.parent
     if place.url.startswith("tls"):
         names = (

@@ -13,37 +13,37 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from hosp_standin.records import RESOURCES
-from hospproxy.answers import Answers
+from hospproxy.answers import ProxyResponses
 from hospproxy.chain import Chain
 from hospproxy.contract_document import load
 from hospproxy.encryption import Seal
 from hospproxy.exchange import Call, Exchange
-from hospproxy.guard.bodies import Bodies
+from hospproxy.guard.bodies import BodyCheck
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.guard.ownership import Ownership
 from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
-from hospproxy.memory.screening_notes import Screening
+from hospproxy.memory.screening_notes import ScreeningNotes
 from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import RetrySettings, ScreeningSettings, WritesSettings
 from hospproxy.outward.conditions import ConditionCheck
-from hospproxy.outward.retry import Budget, Retry
+from hospproxy.outward.retry import Retry, RetryBudget
 from hospproxy.outward.validators import tagged
 from hospproxy.outward.writes import outcomes
-from hospproxy.outward.writes.background import Later
-from hospproxy.outward.writes.entries import Entries
-from hospproxy.outward.writes.fate import Fate
-from hospproxy.outward.writes.ledger_entries import Keeping, Results
-from hospproxy.outward.writes.looks import Looking
-from hospproxy.outward.writes.overtaken import Outside
+from hospproxy.outward.writes.background import LateOutcomes
+from hospproxy.outward.writes.entries import WriteEntries
+from hospproxy.outward.writes.fate import WriteSender
+from hospproxy.outward.writes.ledger_entries import LedgerEntries, ScreeningLedger
+from hospproxy.outward.writes.looks import WriteLooks
+from hospproxy.outward.writes.overtaken import OutsideChanges
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
-from hospproxy.outward.writes.seen_ids import Sightings
-from hospproxy.outward.writes.visible_records import Shown
+from hospproxy.outward.writes.seen_ids import SeenIds
+from hospproxy.outward.writes.visible_records import VisibleRecords
 from hospproxy.own_requests import OwnRequests
-from hospproxy.slices import Turns
+from hospproxy.slices import SliceQueue
 from tests.outward.ledger.fakes import AtOnce, Disk
 from tests.process_end import ProcessTime
 from tests.stages import by_stage
@@ -233,11 +233,11 @@ class Rig:
         self.time = options.get("time") or ProcessTime(self.world)
         self.hosp = options.get("hosp") or SmallHosp(self.clock)
         self.meter = NullMeter()
-        self.answers = Answers(CONTRACT)
+        self.answers = ProxyResponses(CONTRACT)
         # Not "or": an empty Accounts is false, and the writes would then report to another one.
         self.accounts = options.get("accounts", Accounts(self.time, max_remembered=100, remember_s=300))
-        self.sightings = Sightings(CONTRACT)
-        self.shown = Shown(CONTRACT, b"w" * 32, self.time)
+        self.sightings = SeenIds(CONTRACT)
+        self.shown = VisibleRecords(CONTRACT, b"w" * 32, self.time)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(0.0)
         self.own_requests = OwnRequests(self.time, self.wall)
@@ -251,14 +251,14 @@ class Rig:
         self.worker = options.get("worker") or AtOnce()
         self.wall_error = options.get("wall_error", 0.0)
         self.ledger = self.disk.ledger(self.wall, self.worker, self.time.seconds)
-        self.entries = Entries(
+        self.entries = WriteEntries(
             self.time,
             options.get("key", b"k" * 32),
             self.references,
             WritesSettings(max_open=options.get("max_open", 100)),
             former=options.get("former", ()),
         )
-        keeping = Keeping(
+        keeping = LedgerEntries(
             self.ledger,
             options.get("seal") or Seal(b"s" * 32, options.get("key_id", "01234567")),
             self.entries.mac,
@@ -269,7 +269,7 @@ class Rig:
         )
         self.keeping = keeping
         self.claims: Any = options.get("claims", lambda _rig: None)(self)
-        looking = Looking(
+        looking = WriteLooks(
             CONTRACT,
             self.ask,
             self.time,
@@ -285,19 +285,19 @@ class Rig:
             self.time,
             self.entries,
             keeping,
-            Fate(CONTRACT, self.answers, self.time, looking, self.sightings, self.meter),
+            WriteSender(CONTRACT, self.answers, self.time, looking, self.sightings, self.meter),
             self.sightings,
             self.shown,
-            Later(forget=options.get("forget") or self.forgotten.append, record=self._finding),
+            LateOutcomes(forget=options.get("forget") or self.forgotten.append, record=self._finding),
             self.meter,
             window_s=120.0,
             claims=self.claims,
         )
-        self.outside = Outside(CONTRACT, self.entries.settled_changes, self.writes.changed_outside)
-        self.screening = Screening(
+        self.outside = OutsideChanges(CONTRACT, self.entries.settled_changes, self.writes.changed_outside)
+        self.screening = ScreeningNotes(
             CONTRACT,
             self.ask,
-            Results(keeping),
+            ScreeningLedger(keeping),
             self.time,
             self.references,
             lambda: 0.5,
@@ -311,14 +311,14 @@ class Rig:
             "guard.identity": IdentityCheck(
                 CONTRACT, self.accounts, self.ask, b"i" * 32, self.meter, self.screening.accepted
             ),
-            "guard.bodies": Bodies(self.validation, self.time, Turns(self.time)),
+            "guard.bodies": BodyCheck(self.validation, self.time, SliceQueue(self.time)),
             "guard.ownership": Ownership(
                 CONTRACT, self.ask, policy=options.get("policy", "assign"), enforce=options.get("own", True)
             ),
             "memory.screening": self.screening,
             "outward.writes": self.writes,
             "outward.conditions": ConditionCheck(CONTRACT, self.ask),
-            "outward.retry": Retry(self.time, Budget(0.2, 50), lambda: 0.5, self.meter, RetrySettings()),
+            "outward.retry": Retry(self.time, RetryBudget(0.2, 50), lambda: 0.5, self.meter, RetrySettings()),
             "outward.upstream": _Watching(self.hosp, self),
         }
         processors.update(put_in)

@@ -4,7 +4,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.answers import Answers, accept_class
+from hospproxy.answers import ProxyResponses, accept_class
 from hospproxy.errors import OutcomeUnknown, OverCapacity, ProxyError, Refused, Unauthorized, reason
 from hospproxy.messages import Client
 from tests.rig import CONTRACT
@@ -12,7 +12,7 @@ from tests.rig import CONTRACT
 
 class AnswerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.answers = Answers(CONTRACT)
+        self.answers = ProxyResponses(CONTRACT)
 
     def test_an_error_has_hosps_members_and_ours(self) -> None:
         answer = self.answers.error(Refused("Too long.", status=422, field="name"), "any")

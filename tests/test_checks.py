@@ -30,7 +30,7 @@ from hospproxy.config import (
     ValidationSettings,
     WritesSettings,
 )
-from hospproxy.options.http_section import HttpWriterSettings
+from hospproxy.options.http_section import HttpSinkSettings
 from hospproxy.options.plugins_section import AuditPluginSettings
 
 OFF = {"enabled": False}
@@ -70,7 +70,7 @@ class SenselessTests(Case):
         self.assertEqual(os.listdir(self.folder), [], "a check makes nothing")
 
     def test_writers_of_the_record(self) -> None:
-        http = HttpWriterSettings(enabled=True)
+        http = HttpSinkSettings(enabled=True)
         self.assertEqual(self.paths(audit_http=http), ["audit_http.url"])
         plain = evolve(http, url="http://127.0.0.1/", ca_file=self.folder)
         self.assertEqual(
@@ -192,7 +192,7 @@ class RiskyTests(Case):
             ("https://siem.example?x", ["audit_http.secret_file"]),
             ("http://127.0.0.1:1/x", ["audit_http.secret_file"]),
         ):
-            self.assertEqual(self.warned(audit_http=HttpWriterSettings(enabled=True, url=url)), expected)
+            self.assertEqual(self.warned(audit_http=HttpSinkSettings(enabled=True, url=url)), expected)
 
     def test_open_text(self) -> None:
         for url, expected in (

@@ -10,7 +10,7 @@ from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import contract_document
-from hospproxy.contract import IdentityRule, Lookup, NoteShape, Resource
+from hospproxy.contract import IdentityRule, LookupRule, NoteShape, Resource
 from hospproxy.contract_permissions import Permission
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "contract.md"
@@ -34,7 +34,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(explained("`identity`"), names(IdentityRule))
         self.assertEqual(explained("`resources`"), names(Resource) - {"name"})
         self.assertEqual(explained("`permissions`"), names(Permission) - {"name"})
-        self.assertEqual(explained("`lookup`"), names(Lookup))
+        self.assertEqual(explained("`lookup`"), names(LookupRule))
         self.assertEqual(explained("`becomes_note`"), names(NoteShape))
 
     def test_so_are_the_texts_and_the_keys_of_fields(self) -> None:

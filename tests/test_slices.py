@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.slices import Turns
+from hospproxy.slices import SliceQueue
 
 
 class Reactor:
@@ -29,7 +29,7 @@ class Reactor:
 class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
-        self.turns = Turns(self.reactor)  # type: ignore[arg-type]
+        self.turns = SliceQueue(self.reactor)  # type: ignore[arg-type]
         self.done: list[str] = []
 
     def work(self, name: str, slices: int) -> Generator[None, None, str]:

@@ -6,12 +6,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from hospproxy.worker import Worker
+from hospproxy.worker import TaskThread
 
 
 class OneThread(TestCase):
     def test_tasks_run_in_order_in_one_other_thread_and_fire_in_this_one(self) -> Deferred[object]:
-        worker = Worker(reactor, "t")
+        worker = TaskThread(reactor, "t")
         order: list[int] = []
         here = threading.get_ident()
         back: list[int] = []
@@ -36,13 +36,13 @@ class OneThread(TestCase):
         return all_.addCallback(check)
 
     def test_a_failure_comes_back_and_the_thread_lives_on(self) -> Deferred[object]:
-        worker = Worker(reactor, "t")
+        worker = TaskThread(reactor, "t")
         failed = self.assertFailure(worker.run(lambda: 1 // 0), ZeroDivisionError)
         done = worker.run(lambda: "alive").addCallback(self.assertEqual, "alive")
         return gatherResults([failed, done]).addCallback(lambda _: worker.stop())
 
     def test_a_stopped_thread_ends_after_what_it_was_given(self) -> Deferred[object]:
-        worker = Worker(reactor, "t")
+        worker = TaskThread(reactor, "t")
         done = worker.run(threading.current_thread)
         worker.stop()
 

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import define, field
 
 from ..options.arrival_section import ArrivalSettings
-from .front.trust import Trust, parse_address, source_of
-from .limit_log import Tally
+from .front.trust import TrustedProxies, parse_address, source_of
+from .limit_log import LimitLog
 
 
 @define(slots=True, eq=False)
@@ -20,8 +20,8 @@ class ConnectionCounts:
     """
 
     limits: ArrivalSettings
-    trust: Trust
-    tally: Tally
+    trust: TrustedProxies
+    tally: LimitLog
     _sources: dict[Any, str] = field(factory=dict, init=False)
     _counts: Counter[str] = field(factory=Counter, init=False)
 

@@ -33,7 +33,7 @@ _CHUNK_LINE: Final = re.compile(
 _TRAILER_LINE: Final = re.compile(_TOKEN + rb":[\t \x21-\x7e\x80-\xff]*+")
 
 
-class Decoder(Protocol):
+class BodyDecoder(Protocol):
     """Decodes one body while it arrives."""
 
     @property
@@ -184,7 +184,7 @@ def _take_line(buffer: bytearray, longest: int) -> bytes | None:
     return line
 
 
-def decoder_for(framing: Framing, limit: int) -> Decoder | None:
+def decoder_for(framing: Framing, limit: int) -> BodyDecoder | None:
     """Return the decoder for a request's body; None if it has no body.
 
     :param limit: maximum bytes of content.

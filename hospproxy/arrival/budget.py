@@ -64,7 +64,7 @@ class BodyBudget:
             raise spent()
 
 
-class Held:
+class BudgetShare:
     """The share of the budget that one connection's requests use.
 
     :param budget: the budget of the process.

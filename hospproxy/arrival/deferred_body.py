@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from ..errors import ProxyError, Refused
 
 
-class HeldBody:
+class DeferredBody:
     """Given to the handler together with the head of its request (messages.IncomingBody).
 
     :param begin: called when the body is wanted; the connection then reads on.

@@ -24,8 +24,8 @@ SHED_AFTER_S: Final = 5.0
 """Seconds that a client may hold memory before it counts as slow when memory is short."""
 
 
-class Tracked(Protocol):
-    """What ``Connections`` calls on a connection."""
+class DrainableConnection(Protocol):
+    """What ``OpenConnections`` calls on a connection."""
 
     def is_overdue(self, now: float) -> bool:
         """Whether the connection has missed its deadline."""
@@ -47,7 +47,7 @@ class Tracked(Protocol):
         """Close at once, without sending anything more."""
 
 
-class Connections:
+class OpenConnections:
     """Every open connection of the process, over all listeners.
 
     One sweep checks all deadlines: starting and cancelling a timer per request would cost more than it saves.
@@ -61,7 +61,9 @@ class Connections:
     def __init__(self, clock: IReactorTime, pressed: Callable[[], bool] = lambda: False) -> None:
         self._clock = clock
         self._pressed = pressed
-        self._open: dict[Tracked, None] = {}  # not a set: the order must not depend on memory addresses
+        self._open: dict[
+            DrainableConnection, None
+        ] = {}  # not a set: the order must not depend on memory addresses
         self._sweep_call: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
         self.draining = False
@@ -70,17 +72,17 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, connection: Tracked) -> None:
+    def add(self, connection: DrainableConnection) -> None:
         self._open[connection] = None
         if self._sweep_call is None:
             self._sweep_call = self._clock.callLater(SWEEP_S, self._sweep)
 
-    def discard(self, connection: Tracked) -> None:
+    def discard(self, connection: DrainableConnection) -> None:
         self._open.pop(connection, None)
         self._look_whether_empty()
 
     @contextmanager
-    def handing_over(self, connection: Tracked) -> Iterator[None]:
+    def handing_over(self, connection: DrainableConnection) -> Iterator[None]:
         """Do not count a connection while another one takes its transport over; a drain does not end in between."""
         self._open.pop(connection, None)
         try:
@@ -155,8 +157,8 @@ class Connections:
             connection.abort()
 
 
-async def stop(ports: Iterable[IListeningPort], connections: Connections, deadline_s: float) -> None:
-    """Stop listening, then let open connections finish their requests (``Connections.drain``).
+async def stop(ports: Iterable[IListeningPort], connections: OpenConnections, deadline_s: float) -> None:
+    """Stop listening, then let open connections finish their requests (``OpenConnections.drain``).
 
     :param deadline_s: seconds for the requests in flight.
     """

@@ -30,7 +30,7 @@ def say_early(transport: Any) -> None:
 
 
 @implementer(IPushProducer)
-class Outflow:
+class FlowControl:
     """Sends responses step by step, and measures how long the client takes to read them.
 
     It is registered with the transport as a producer: that is how Twisted reports a full buffer. While the buffer is

@@ -18,24 +18,24 @@ from ..messages import Request, Response
 from . import connection_state as states
 from .admission import admit
 from .answer import CONTINUE, has_content
-from .body import Decoder, decoder_for
-from .budget import Held, spent
+from .body import BodyDecoder, decoder_for
+from .budget import BudgetShare, spent
 from .client_deadline import ClientDeadline, ReadPause
 from .connection_state import Event, State
-from .deferred_body import HeldBody
+from .deferred_body import DeferredBody
 from .fields import Framing
-from .flow_control import Outflow, say_early
+from .flow_control import FlowControl, say_early
 from .front.trust import display_address
 from .head import HeadFinder, RequestHead, parse_head
 from .limits import MAX_PIPELINED_BYTES
 from .line import HeadRefused
-from .lingering_close import Ending
+from .lingering_close import LingeringClose
 from .listener_context import ListenerContext
 from .plain import PlainPolicy
 from .serializer import written
 from .shortcuts import Hit
-from .streamed_response import Stream, discard
-from .supervised import Watched
+from .streamed_response import ResponseStream, discard
+from .supervised import SupervisedConnection
 
 _log = Logger()
 
@@ -46,7 +46,7 @@ _READY: Final = Response(200)
 
 
 @implementer(IHalfCloseableProtocol)
-class Http1Protocol(Watched):
+class Http1Protocol(SupervisedConnection):
     """One connection: reads requests, calls the handler and sends responses; ``connection_state.py`` has its states.
 
     :param house: the state that all connections share.
@@ -66,12 +66,12 @@ class Http1Protocol(Watched):
         self._pace = ClientDeadline(house.clock, house.limits)
         self._request = _NO_REQUEST
         self._framing = _LAST  # of that request
-        self._decoder: Decoder | None = None
-        self._kept_back: HeldBody | None = None
-        self._held = Held(house.budget)
+        self._decoder: BodyDecoder | None = None
+        self._kept_back: DeferredBody | None = None
+        self._held = BudgetShare(house.budget)
         self._pipelined = 0  # requests in a row that arrived before the response to the one before
         self._handling: Deferred[Response] | Hit | None = None
-        self._stream: Stream | None = None
+        self._stream: ResponseStream | None = None
         self._client_done = False  # the client has sent its last byte
         self._pumping = False
 
@@ -82,10 +82,10 @@ class Http1Protocol(Watched):
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
         self._shortcuts = house.shortcuts_for(self._peer, self._announced, self._scheme)
         self._ear = ReadPause(self.transport)
-        self._ending = Ending(
+        self._ending = LingeringClose(
             self.transport, limits, secure=self._plain is None, set_deadline=self._pace.wait
         )
-        self._outflow = Outflow(
+        self._outflow = FlowControl(
             house.clock, house.budget, limits.write_timeout_s, self._has_room, limits.min_taken_bytes
         )
         if not house.crowd.enter(self, self._announced or self._peer):
@@ -261,7 +261,7 @@ class Http1Protocol(Watched):
             else:  # aborted in the meantime, or answered already
                 held.fail(Refused("The body is cut short."))
 
-        self._kept_back = held = HeldBody(begin)
+        self._kept_back = held = DeferredBody(begin)
         self._on(Event.BODY_HELD)
         self._pace.stop()
         self._handle(evolve(self._request, incoming=self._kept_back))
@@ -361,7 +361,9 @@ class Http1Protocol(Watched):
     def _carry(self, response: Response, chunks: AsyncIterator[bytes], close: bool) -> None:
         """Send streamed content; until its end no other request on this connection is answered."""
         self._on(Event.STREAM_BEGUN)
-        self._stream = Stream(chunks, self.transport, self._outflow, chunked=self._request.version >= (1, 1))
+        self._stream = ResponseStream(
+            chunks, self.transport, self._outflow, chunked=self._request.version >= (1, 1)
+        )
 
         def done(result: Failure | None) -> None:
             self._stream = None

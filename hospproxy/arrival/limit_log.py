@@ -18,7 +18,7 @@ LOG_S: Final = 10.0
 
 
 @define(slots=True, eq=False)
-class Tally:
+class LimitLog:
     """Counts and logs limits that clients hit. The response to the client stays general; the details are only here.
 
     :param clock: monotonic.

@@ -8,7 +8,7 @@ from typing import Any
 from ..options.arrival_section import ArrivalSettings
 
 
-class Ending:
+class LingeringClose:
     """The stages of a close. Each stage sets a deadline; when it passes, ``overdue`` moves on to the next stage.
 
     A plain connection is half-closed: the client sees the end, and we still read its last bytes. Closing at once

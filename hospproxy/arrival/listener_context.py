@@ -18,10 +18,10 @@ from ..words import Handshake
 from .address_limit import ConnectionCounts
 from .authority import PublicHosts
 from .budget import BodyBudget
-from .drain import Connections
+from .drain import OpenConnections
 from .fields import received_via
-from .front.trust import Trust
-from .limit_log import Tally
+from .front.trust import TrustedProxies
+from .limit_log import LimitLog
 from .shortcuts import ConnectionShortcuts, Shortcuts
 from .tls.handshakes import Handshakes
 
@@ -50,22 +50,22 @@ class ListenerContext:
     handler: IHandler
     clock: IReactorTime
     limits: ArrivalSettings = Factory(ArrivalSettings)
-    trust: Trust = Factory(Trust)
+    trust: TrustedProxies = Factory(TrustedProxies)
     public_hosts: PublicHosts = Factory(PublicHosts)
     new_id: Callable[[], str] = new_request_id
     wall: Callable[[], float] = time.time
     meter: IMeter = Factory(NullMeter)
     budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
-    connections: Connections = Factory(lambda self: self._connections(), takes_self=True)
+    connections: OpenConnections = Factory(lambda self: self._connections(), takes_self=True)
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
-    tally: Tally = Factory(lambda self: Tally(self.clock, self.limits, self.meter), takes_self=True)
+    tally: LimitLog = Factory(lambda self: LimitLog(self.clock, self.limits, self.meter), takes_self=True)
     shortcuts: Shortcuts | None = None
     crowd: ConnectionCounts = Factory(
         lambda self: ConnectionCounts(self.limits, self.trust, self.tally), takes_self=True
     )
 
-    def _connections(self) -> Connections:
-        return Connections(self.clock, lambda: self.budget.pressed)
+    def _connections(self) -> OpenConnections:
+        return OpenConnections(self.clock, lambda: self.budget.pressed)
 
     def _handshakes(self) -> Handshakes:
         def count(how: Handshake) -> None:
@@ -89,6 +89,6 @@ class ListenerContext:
         fields: Headers = NO_FIELDS,
         version: tuple[int, int] = (1, 1),
     ) -> Client:
-        """Return the client, as ``Trust.identify`` determines it, with Via; leave out what could not be read."""
+        """Return the client, as ``TrustedProxies.identify`` does, with Via; leave out what could not be read."""
         client = self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
         return evolve(client, via=received_via(fields.all(b"via"), version))

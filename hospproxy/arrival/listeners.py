@@ -16,19 +16,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
 from ..words import Reload
-from ..worker import Worker, WorkerLike
+from ..worker import TaskRunner, TaskThread
 from .authority import without_port
 from .client_sockets import ClientSockets
 from .drain import stop
 from .factory import Http1Factory
 from .front.proxy_protocol import ProxyHeaderFactory
-from .front.trust import Network, Trust
+from .front.trust import Network, TrustedProxies
 from .listener_context import ListenerContext
-from .plain import Plain, PlainPolicy
+from .plain import PlainHttpMode, PlainPolicy
 from .tls.certificates import CERTIFICATE_NAME, CertificateError, CertificatePair, self_signed
 from .tls.contexts import TlsFactory
 from .tls.listener_tls import ListenerTls, PairLike, TlsMaintenance, kept_authorities, kept_pair
-from .tls.renewal import FileVerdict, Renewal, WatchedFiles
+from .tls.renewal import FileRenewal, FileVerdict, WatchedFiles
 from .tls.secure import SecureFactory
 
 BACKLOG: Final = 1024
@@ -145,7 +145,7 @@ class Listeners:
         self._names = names
         self._entrances = [self._entrance(value) for value, address in self._values if address.secure]
         self._kept: list[WatchedFiles[Any]] = [kept for each in self._entrances for kept in each.kept]
-        self._renewal: Renewal | None = None
+        self._renewal: FileRenewal | None = None
         self.ports: list[IListeningPort] = []
 
     def listen(
@@ -167,10 +167,10 @@ class Listeners:
                     inside = SecureFactory(self._house, value.hsts_s)
                     factory = TlsFactory(next(entrances).doorway, inside, self._house.clock)
                 else:
-                    policy = PlainPolicy(Plain(value.plain), self._https_port())
+                    policy = PlainPolicy(PlainHttpMode(value.plain), self._https_port())
                     factory = Http1Factory(self._house, policy)
                 if value.proxy_protocol:
-                    senders = Trust(value.proxy_protocol_from or self._house.trust.networks)
+                    senders = TrustedProxies(value.proxy_protocol_from or self._house.trust.networks)
                     factory = ProxyHeaderFactory(factory, self._house, senders)
                 taken = next(given, None)
                 if taken is not None:
@@ -184,10 +184,10 @@ class Listeners:
             self.ports.clear()
             raise
         if self._entrances:
-            self._keep_up(Worker(cast("Any", reactor), "certificates"))
+            self._keep_up(TaskThread(cast("Any", reactor), "certificates"))
         return self.ports
 
-    def _keep_up(self, worker: WorkerLike) -> None:
+    def _keep_up(self, worker: TaskRunner) -> None:
         """Start the checks of certificate files, ticket keys and expiry, and their metrics."""
         house, upkeep = self._house, TlsMaintenance(self._entrances, self._house.clock.seconds())
 
@@ -197,7 +197,7 @@ class Listeners:
         def count(result: Reload) -> None:
             house.meter.count("certificate_reloads_total", result=result)
 
-        self._renewal = Renewal(self._kept, worker, self._renew, count, look_out)
+        self._renewal = FileRenewal(self._kept, worker, self._renew, count, look_out)
         self._renewal.start(house.clock, house.limits.certificate_check_s)
         for index, entrance in enumerate(self._entrances):
             for place, file in enumerate(entrance.files):

@@ -12,7 +12,7 @@ from .authority import without_port
 from .line import RequestLine
 
 
-class Plain(enum.Enum):
+class PlainHttpMode(enum.Enum):
     """The policies. None of them makes an exception for loopback."""
 
     REJECT = "reject"
@@ -28,7 +28,7 @@ class PlainPolicy:
     :param https_port: port where the same host is served with TLS; for redirects.
     """
 
-    policy: Plain = Plain.REJECT
+    policy: PlainHttpMode = PlainHttpMode.REJECT
     https_port: int = 443
 
     def judge(self, line: RequestLine, client: Client) -> Refused | None:
@@ -38,9 +38,11 @@ class PlainPolicy:
         HEAD are redirected. With any other method the secret has been sent in plain text already; a 403 makes
         somebody fix the client.
         """
-        if self.policy is Plain.SERVE or (self.policy is Plain.REDIRECT and client.scheme == "https"):
+        if self.policy is PlainHttpMode.SERVE or (
+            self.policy is PlainHttpMode.REDIRECT and client.scheme == "https"
+        ):
             return None
-        if self.policy is Plain.REDIRECT and line.method in (b"GET", b"HEAD") and client.host:
+        if self.policy is PlainHttpMode.REDIRECT and line.method in (b"GET", b"HEAD") and client.host:
             return Refused(
                 "This is served over HTTPS only.",
                 status=308,

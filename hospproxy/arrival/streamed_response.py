@@ -11,13 +11,13 @@ from twisted.logger import Logger
 from ..background import Background
 from ..iterators import close
 from ..messages import Response
-from .flow_control import Outflow
+from .flow_control import FlowControl
 
 _log = Logger()
 _LAST = b"0\r\n\r\n"
 
 
-class Stream:
+class ResponseStream:
     """Sends content to a client, one piece at a time: the next piece is requested when the transport has room for it.
 
     The last chunk marks the end, or for HTTP/1.0 an orderly close. A client that sees neither knows that the content
@@ -32,7 +32,7 @@ class Stream:
     __slots__ = ("_chunked", "_chunks", "_outflow", "_room", "_stopped", "_transport", "_work", "_writing")
 
     def __init__(
-        self, chunks: AsyncIterator[bytes], transport: Any, outflow: Outflow, *, chunked: bool
+        self, chunks: AsyncIterator[bytes], transport: Any, outflow: FlowControl, *, chunked: bool
     ) -> None:
         self._chunks = chunks
         self._transport = transport

@@ -11,13 +11,13 @@ from ..messages import Request
 from .budget import spent
 from .client_deadline import ClientDeadline, ReadPause
 from .connection_state import BEFORE_REQUEST, CLIENT_SENDS, ENDING, READS_BODY, Event, State, after
-from .flow_control import Outflow
+from .flow_control import FlowControl
 from .line import RequestLine
-from .lingering_close import Ending
+from .lingering_close import LingeringClose
 from .listener_context import ListenerContext
 
 
-class Watched(Protocol):
+class SupervisedConnection(Protocol):
     """What ``drain.Connections`` and the transport call about the end, and the connection's state.
 
     The subclass reads requests and answers those that are refused here.
@@ -33,8 +33,8 @@ class Watched(Protocol):
     _pipelined: int
     _state: State
     _pace: ClientDeadline
-    _outflow: Outflow
-    _ending: Ending
+    _outflow: FlowControl
+    _ending: LingeringClose
     _ear: ReadPause
 
     def _on(self, event: Event) -> None:

@@ -14,8 +14,8 @@ from ..interfaces import IJournal, IMeter, ITrailReader
 from ..record.alerts.build_alerts import noticing_for
 from ..record.database.build_database import reader_for
 from ..record.sinks.build_sinks import Carriers, needed_from, writers_for
-from ..record.sinks.carrier import Ends, Time
-from ..record.sinks.pace import Pace
+from ..record.sinks.carrier import CarrierTime, Ends
+from ..record.sinks.pace import JournalPace
 from ..record.trail.build_journal import upkeep_for
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ class Delivery:
         *,
         host: Host = REAL,
         slot: int = 0,
-        pace: Callable[[], Pace] = Pace,
+        pace: Callable[[], JournalPace] = JournalPace,
     ) -> None:
         self._reactor = reactor
         self._ends = ends
         self._noticing = noticing_for(settings, reactor, journal, meter, slot, host)
         writers = writers_for(settings, reactor, host)
         rules = self._noticing.sink
-        time = Time(reactor, host.wall, host.random, host.entropy)
+        time = CarrierTime(reactor, host.wall, host.random, host.entropy)
         self._carriers = Carriers(writers, settings, reactor, time, meter, ends, host, pace)
         self._rules = self._carriers.carrier(rules) if rules is not None else None
         self._upkeep = upkeep_for(settings, reactor, meter, needed_from(settings, writers), host)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..channel import Said
+from ..channel import WorkerLogLine
 
 CHANNEL_FD: Final = 3
 ENDS_FD: Final = 4
@@ -132,4 +132,4 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 ToCourier = Start | Notice | Finish | Kept | Search | Forget
-FromCourier = Ready | Said | Told | Keep | Noticed | Part | Failed
+FromCourier = Ready | WorkerLogLine | Told | Keep | Noticed | Part | Failed

@@ -27,13 +27,13 @@ from zope.interface import implementer
 
 from .. import clocks, collector, privileges
 from ..background import Background
-from ..channel import Channel, LogForwarder, Once
+from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..errors import RecordFailed
 from ..folders import make_private, remove_left
 from ..interfaces import IJournal
 from ..record.alerts.build_alerts import FILE as LEARNT
-from ..record.sinks.build_sinks import WriterError
-from ..record.sinks.pace import Pace
+from ..record.sinks.build_sinks import SinkError
+from ..record.sinks.pace import JournalPace
 from ..record.sinks.positions import FOLDER
 from ..record.trail.ends import JournalEnds
 from ..record.trail.files import lock_of, locked
@@ -136,7 +136,7 @@ class CourierMain:
         forwarder = LogForwarder(self._reactor, self.channel, self._meter.send)
         globalLogBeginner.beginLoggingTo([forwarder], redirectStandardIO=False)
         privileges.harden()
-        self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, Once(self.channel))
+        self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, SingleProtocolFactory(self.channel))
         os.close(CHANNEL_FD)
         self._reporting.clock = self._reactor
         self._reporting.start(REPORT_S)
@@ -168,10 +168,10 @@ class CourierMain:
                 self._meter,
                 self._journal,
                 self._ends.live,
-                pace=lambda: Pace(apart=True),
+                pace=lambda: JournalPace(apart=True),
             )
         except Exception as error:
-            if not isinstance(error, OSError | WriterError | KeyFileError):
+            if not isinstance(error, OSError | SinkError | KeyFileError):
                 traceback.print_exc()
             print(f"it cannot start: {error}", file=sys.stderr)
             leave(1)

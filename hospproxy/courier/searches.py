@@ -19,7 +19,7 @@ from zope.interface import implementer
 from ..background import Background
 from ..interfaces import ITrailReader
 from ..record.search.filters import Filters
-from ..record.search.rows import IndexAway, IndexRow, Key, NoIndexYet, Page, RowName, Summary
+from ..record.search.rows import IndexAway, IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from .messages import Failed, Forget, Part, Search
 
 PART_BYTES: Final = 256 << 10
@@ -46,7 +46,7 @@ class Rows:
 
 
 _RESULTS: Final[dict[str, Any]] = {
-    "page": Page,
+    "page": RowPage,
     "row": IndexRow | None,
     "rows": Rows,
     "more": Rows,
@@ -54,7 +54,7 @@ _RESULTS: Final[dict[str, Any]] = {
     "summary": Summary,
 }
 _ARGUMENTS: Final[dict[str, Any]] = {
-    "page": tuple[Filters, Key | None, int],
+    "page": tuple[Filters, RowKey | None, int],
     "row": tuple[RowName],
     "rows": tuple[Filters],
     "more": tuple[int],
@@ -78,9 +78,9 @@ class RemoteReader:
         self._number = 0
         self._waiting: dict[int, tuple[Deferred[bytes], list[bytes]]] = {}
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         """Return one page of rows; see ITrailReader."""
-        found: Page = await self._ask("page", (filters, after, limit))
+        found: RowPage = await self._ask("page", (filters, after, limit))
         return found
 
     async def row(self, name: RowName) -> IndexRow | None:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..channel import Channel, Once, Said, log_again
+from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
 from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
 from ..interfaces import IJournal, IMeter, ITrailReader
 from ..record.trail.ends import JournalEnds
@@ -166,7 +166,7 @@ class CourierProcess:
             )
             self._channel = channel
             self._reported.at = self._reactor.seconds()
-            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(channel))
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(channel))
         channel.say(Start(pickle.dumps(self._settings)))
 
     def _say(self, message: ToCourier) -> bool:
@@ -181,7 +181,7 @@ class CourierProcess:
         return True
 
     def _received(self, channel: Channel, message: FromCourier) -> None:
-        if isinstance(message, Said):
+        if isinstance(message, WorkerLogLine):
             log_again(message, "courier")
         elif channel is self._channel:
             self._heard(message)

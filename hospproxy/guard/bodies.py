@@ -13,13 +13,13 @@ from ..exchange import Exchange, Identified
 from ..interfaces import IProcessor, Proceed
 from ..messages import ABSENT, Json, Response
 from ..repeat import ALWAYS, Repeat
-from ..slices import Turns
+from ..slices import SliceQueue
 from . import documents, large_bodies
 from .validation import Validation
 
 
 @implementer(IProcessor)
-class Bodies:
+class BodyCheck:
     """Takes the bodies that guard.validation left: a body that arrival has not read yet, and a large one.
 
     It comes after guard.identity, so a large body uses resources only if HOSP has accepted the caller.
@@ -34,7 +34,7 @@ class Bodies:
         self,
         validation: Validation,
         clock: IReactorTime,
-        turns: Turns,
+        turns: SliceQueue,
         token: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._validation = validation

@@ -14,16 +14,16 @@ from ..interfaces import IMeter
 from ..memory.accounts import Accounts
 from ..messages import Identity
 from ..origin_secrets import OriginSecrets, read_secrets
-from .admission.claim_keys import Keys
+from .admission.claim_keys import ClaimKeys
 from .admission.processor import Admission
-from .admission.refusals import Refusals
+from .admission.refusals import RefusalCache
 from .identity import IdentityCheck
 from .knowledge import Knowledge, watched
-from .origin_check import Entrance
+from .origin_check import OriginCheck
 from .permissions import Permissions
 
 
-def entrance_for(settings: Settings, meter: IMeter) -> Entrance | None:
+def entrance_for(settings: Settings, meter: IMeter) -> OriginCheck | None:
     """Return the entrance; None if neither a secret nor HTTPS is required.
 
     :raise SecretError: a secret is not usable.
@@ -36,16 +36,16 @@ def entrance_for(settings: Settings, meter: IMeter) -> Entrance | None:
         valid = read_secrets(origin.secret_files, origin.secret_variables, os.environ)
         return OriginSecrets.of(valid, secrets.token_bytes(32))
 
-    return Entrance(
+    return OriginCheck(
         origin.header.lower().encode(), read if origin.enabled else None, https, settings.public_hosts, meter
     )
 
 
-def refusals_for(base: Foundations) -> Refusals:
+def refusals_for(base: Foundations) -> RefusalCache:
     """Return the memory of credentials that HOSP has refused a moment ago."""
     settings = base.settings.admission
     keep_s = settings.refusal_s if settings.enabled else 0.0
-    return Refusals(base.reactor, keep_s, settings.max_remembered, base.late_commit_s, base.certain)
+    return RefusalCache(base.reactor, keep_s, settings.max_remembered, base.late_commit_s, base.certain)
 
 
 def knowledge_of(base: Foundations) -> Knowledge:
@@ -58,7 +58,7 @@ def knowledge_of(base: Foundations) -> Knowledge:
 def identity_for(
     base: Foundations,
     accounts: Accounts,
-    refusals: Refusals,
+    refusals: RefusalCache,
     accepted: Callable[[Identity, bytes | None], None],
 ) -> IdentityCheck | None:
     """Return the identity check; None if it is switched off.
@@ -80,7 +80,7 @@ def identity_for(
 
 
 def admission_for(
-    base: Foundations, accounts: Accounts, refusals: Refusals, workers: Callable[[], int]
+    base: Foundations, accounts: Accounts, refusals: RefusalCache, workers: Callable[[], int]
 ) -> Admission:
     """Return the admission limits, by credentials and by address, over all workers.
 
@@ -91,7 +91,7 @@ def admission_for(
     delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
     return Admission(
         evolve(settings.admission, delay_s=delay_s),
-        Keys(base.key.subkey("credentials"), base.key.subkey("guesses")),
+        ClaimKeys(base.key.subkey("credentials"), base.key.subkey("guesses")),
         accounts,
         refusals,
         base.reactor,

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule, Operation
-from ..errors import NothingKept, ProxyError, Unauthorized
+from ..errors import NothingCached, ProxyError, Unauthorized
 from ..exchange import Call, Called, Exchange, Identified, Trace
 from ..identity_response import identity_in
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
@@ -20,7 +20,7 @@ from ..memory.directives import seconds
 from ..messages import Identity, Origin, Response
 from ..repeat import ALWAYS, Repeat
 from ..single_flight import SingleFlight
-from .admission.refusals import NoRefusals, Refusals
+from .admission.refusals import NoRefusalCache, RefusalCache
 from .credentials import Credentials, parse_basic
 
 MAX_NAMES = 10_000
@@ -70,7 +70,7 @@ class IdentityCheck:
         key: bytes,
         meter: IMeter,
         accepted: Callable[[Identity, bytes | None], None] = lambda _identity, _authorization: None,
-        refusals: Refusals | None = None,
+        refusals: RefusalCache | None = None,
         certain: Callable[[], bool] = lambda: True,
     ) -> None:
         if contract.identity is None:
@@ -83,7 +83,7 @@ class IdentityCheck:
         self._ask = ask
         self._key = key
         self._accepted = accepted
-        self._refusals = NoRefusals() if refusals is None else refusals
+        self._refusals = NoRefusalCache() if refusals is None else refusals
         self._meter = meter
         self._questions: SingleFlight[Response] = SingleFlight()
         self._names: OrderedDict[str, None] = OrderedDict()
@@ -173,7 +173,7 @@ class IdentityCheck:
             self._meter.count("identity_events_total", event="offline_grace")
             try:
                 return await proceed(claim.identified(known, offline=True))
-            except NothingKept:
+            except NothingCached:
                 claim.trace.identity = None
         if isinstance(failed, ProxyError):
             raise failed

@@ -25,7 +25,7 @@ _LONGEST = 64
 Value = int | str | None
 
 
-class Lacking(enum.Enum):
+class MissingField(enum.Enum):
     """Why a field has no value: it is not known, or HOSP says that the record does not exist."""
 
     UNKNOWN = "unknown"
@@ -128,19 +128,19 @@ class Knowledge:
 
     def recall(
         self, resource: str, record_id: str, name: str, max_age_s: float | None = None
-    ) -> Value | Lacking:
+    ) -> Value | MissingField:
         """Return a field's last known value.
 
         :param max_age_s: seconds; None: accept any age.
         """
         known = self._known.get((resource, record_id))
         if known is None:
-            return Lacking.UNKNOWN
+            return MissingField.UNKNOWN
         at, values = known
         too_old = max_age_s is not None and self._clock.seconds() - at > max_age_s
         if too_old or (max_age_s is not None and at <= self._all_changed):
-            return Lacking.UNKNOWN
-        return values.get(name, Lacking.UNKNOWN)
+            return MissingField.UNKNOWN
+        return values.get(name, MissingField.UNKNOWN)
 
     def forget(self, resource: str | None, record_id: str | None) -> None:
         """Forget a record that is being changed."""

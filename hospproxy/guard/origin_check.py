@@ -20,7 +20,7 @@ HTTPS_ONLY = "This is served over HTTPS only."
 
 
 @implementer(IProcessor)
-class Entrance:
+class OriginCheck:
     """Refuses requests that came another way, before any other work is done for them.
 
     :param header: lower-cased name of the field with the gateway's secret.

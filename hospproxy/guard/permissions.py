@@ -18,7 +18,7 @@ from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Priority, Request, Response
 from ..repeat import ALWAYS, Repeat
 from ..words import PermissionEvent
-from .knowledge import Knowledge, Lacking, Value
+from .knowledge import Knowledge, MissingField, Value
 from .ownership import same_id
 
 BREAK_GLASS = b"x-break-glass"
@@ -44,15 +44,15 @@ def reason_in(exchange: Exchange) -> str | None:
     return text[:MAX_REASON] or None
 
 
-def compared(value: Value | Lacking, other: Value | Lacking) -> PermissionVerdict:
+def compared(value: Value | MissingField, other: Value | MissingField) -> PermissionVerdict:
     """Compare a record's field with the caller's. A record that is gone, or belongs to nothing, is allowed.
 
     :param value: of the record.
     :param other: of the caller.
     """
-    if value is Lacking.GONE or value is None:
+    if value is MissingField.GONE or value is None:
         return PermissionVerdict.ALLOWED
-    if value is Lacking.UNKNOWN or other is Lacking.UNKNOWN:
+    if value is MissingField.UNKNOWN or other is MissingField.UNKNOWN:
         return PermissionVerdict.UNKNOWN
     return PermissionVerdict.ALLOWED if same_id(value, other) else PermissionVerdict.FORBIDDEN
 
@@ -300,7 +300,7 @@ class Permissions:
         theirs = await self._theirs(case)
         verdicts = set()
         for subject in subjects:
-            if isinstance(subject, Lacking):
+            if isinstance(subject, MissingField):
                 verdicts.add(compared(subject, theirs))
                 continue
             case.about.append(subject)
@@ -310,21 +310,21 @@ class Permissions:
                 return worst
         return PermissionVerdict.ALLOWED
 
-    async def _theirs(self, case: _Case) -> Value | Lacking:
+    async def _theirs(self, case: _Case) -> Value | MissingField:
         rule = self._contract.identity
         assert rule is not None
         return await self._field(
             case, self._contract.operation(rule.operation), (), str(case.who.id), case.rule.field
         )
 
-    async def _field_of_subject(self, case: _Case, subject: str) -> Value | Lacking:
+    async def _field_of_subject(self, case: _Case, subject: str) -> Value | MissingField:
         assert case.rule.record is not None
         reading = self._contract.operation(case.rule.record)
         if case.answer is not None and reading.id == case.call.operation.id:
-            return case.answer.get(case.rule.field, Lacking.UNKNOWN)
+            return case.answer.get(case.rule.field, MissingField.UNKNOWN)
         return await self._field(case, reading, (subject,), subject, case.rule.field)
 
-    async def _subjects(self, case: _Case) -> list[str | Lacking]:
+    async def _subjects(self, case: _Case) -> list[str | MissingField]:
         """Return the ids of the records that the request is about, or why one is not known."""
         call, place = case.call, case.call.operation.patient
         if place is None:
@@ -334,38 +334,38 @@ class Permissions:
         if place.where == "query":
             named = dict(call.query).get(place.name)
             return [_safe(named)] if named else []
-        found: list[str | Lacking] = []
+        found: list[str | MissingField] = []
         document = call.document
         if isinstance(document, Mapping):
             if document.get(place.name) is not None:
                 found.append(_safe(document[place.name]))
         elif document is not ABSENT:  # only if validation does not enforce
-            found.append(Lacking.UNKNOWN)
+            found.append(MissingField.UNKNOWN)
         if place.where == "answer":
             value = await self._own_field(case, place.name)
             if value is not None:
-                found.append(value if isinstance(value, Lacking) else _safe(value))
+                found.append(value if isinstance(value, MissingField) else _safe(value))
         return found
 
-    async def _own_field(self, case: _Case, name: str) -> Value | Lacking:
+    async def _own_field(self, case: _Case, name: str) -> Value | MissingField:
         """Return a field of the record that the request itself names."""
         call = case.call
         if case.answer is not None:
-            return case.answer.get(name, Lacking.UNKNOWN)
+            return case.answer.get(name, MissingField.UNKNOWN)
         reads = call.operation.id if call.operation.is_read else call.operation.record
         if reads is None or call.record_id is None:
-            return Lacking.UNKNOWN
+            return MissingField.UNKNOWN
         return await self._field(case, self._contract.operation(reads), call.path, call.record_id, name)
 
     async def _field(
         self, case: _Case, reading: Operation, path: tuple[str, ...], record_id: str, name: str
-    ) -> Value | Lacking:
+    ) -> Value | MissingField:
         """Return a field of any record: as remembered, or, if the rule may ask, from HOSP."""
         resource = reading.resource or ""
         believed_s = self._remember_s if self._certain() else -1.0
         bound = believed_s if case.asks else None
         known = self._knowledge.recall(resource, record_id, name, bound)
-        if known is not Lacking.UNKNOWN or not case.asks or case.only_known:
+        if known is not MissingField.UNKNOWN or not case.asks or case.only_known:
             return known
         call = Call(reading, path, accept="json", authorization=case.call.authorization)
         try:
@@ -373,23 +373,23 @@ class Permissions:
         except ProxyError:
             return self._of_old(case, resource, record_id, name)
         if response.status == 404:
-            return Lacking.GONE
+            return MissingField.GONE
         if response.status != 200:
             return self._of_old(case, resource, record_id, name)
         told = self._knowledge.read(resource, response.body)
-        return Lacking.UNKNOWN if told is None else told.get(name, Lacking.UNKNOWN)
+        return MissingField.UNKNOWN if told is None else told.get(name, MissingField.UNKNOWN)
 
-    def _of_old(self, case: _Case, resource: str, record_id: str, name: str) -> Value | Lacking:
+    def _of_old(self, case: _Case, resource: str, record_id: str, name: str) -> Value | MissingField:
         """Return what was known earlier, for a read while HOSP cannot be asked.
 
         Nothing can have been changed through HOSP meanwhile.
         """
         if not case.call.operation.is_read:
-            return Lacking.UNKNOWN
+            return MissingField.UNKNOWN
         return self._knowledge.recall(resource, record_id, name)
 
 
-def _safe(value: object) -> str | Lacking:
+def _safe(value: object) -> str | MissingField:
     """Return an id that can be looked up; UNKNOWN for anything else."""
     text = as_id(value)
-    return text if text is not None and _ID.fullmatch(text) else Lacking.UNKNOWN
+    return text if text is not None and _ID.fullmatch(text) else MissingField.UNKNOWN

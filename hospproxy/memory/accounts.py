@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from ..hook import Hook
 from ..messages import Identity
 from ..tags import ACCOUNTS, account_tag, credentials_tag
-from .bounded import Counts, LastChanges
-from .persistence import Keeper, NoPersistence
+from .bounded import LastChanges, OpenCounts
+from .persistence import NoPersistence, Persistence
 
 RESUME_S = 600.0
 """Seconds for which an account stays unsettled that was being changed when the last process ended. The proxy looks for
@@ -59,11 +59,11 @@ class Accounts:
         max_remembered: int,
         remember_s: float,
         grace_s: float = 0.0,
-        keeper: Keeper | None = None,
+        keeper: Persistence | None = None,
     ) -> None:
         self._clock = clock
         self._grace_s = grace_s
-        self._keeper: Keeper = NoPersistence() if keeper is None else keeper
+        self._keeper: Persistence = NoPersistence() if keeper is None else keeper
         self._lately: OrderedDict[bytes, _Lately] = OrderedDict()
         self._max = max(1, max_remembered)
         self._remember_s = remember_s
@@ -72,12 +72,12 @@ class Accounts:
         self._credentials_of: dict[str, set[bytes]] = {}
         self._changes: LastChanges[str] = LastChanges(self._max)
         self._refusals: LastChanges[bytes] = LastChanges(self._max)
-        self._writing = Counts(self._max)
-        self._unknown = Counts(self._max)
+        self._writing = OpenCounts(self._max)
+        self._unknown = OpenCounts(self._max)
         self._late: OrderedDict[str, float] = OrderedDict()
         self._all_late: float | None = None
         self._elsewhere: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
-        self._doubted = Counts(self._max)
+        self._doubted = OpenCounts(self._max)
         self.refused_here: Hook[[bytes]] = Hook()
         """HOSP has refused these credentials in this process."""
         self.revoked: Hook[[str]] = Hook()

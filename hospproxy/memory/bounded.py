@@ -45,7 +45,7 @@ class LastChanges(Generic[Key]):
         return max(self._floor, self._last.get(key, 0))
 
 
-class Counts:
+class OpenCounts:
     """Number of open things for each key, or for all keys (None).
 
     Beyond the bound, a thing counts for all keys until as many have ended.

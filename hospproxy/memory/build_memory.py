@@ -12,11 +12,11 @@ from ..encryption import Seal
 from ..folders import of_slot
 from ..foundations import Foundations
 from .accounts import Accounts
-from .disk import Disk, DiskLimits
+from .disk import DiskCache, DiskLimits
 from .disk_file import CacheFile
 from .memory import Memory
-from .second_level import Second
-from .stall_fallback import Stalls
+from .second_level import SecondLevelAccess
+from .stall_fallback import StallSignal
 from .store import LruStore
 
 
@@ -24,13 +24,13 @@ from .store import LruStore
 class Remembered:
     """The memory of responses and accounts, and the disk on which part of it outlives the process."""
 
-    disk: Disk
+    disk: DiskCache
     accounts: Accounts
     memory: Memory
 
 
 def remembered_by(
-    base: Foundations, *, away: Callable[[], bool], stalls: Stalls, let_in: Callable[[], None]
+    base: Foundations, *, away: Callable[[], bool], stalls: StallSignal, let_in: Callable[[], None]
 ) -> Remembered:
     """Build the memory, empty, and the disk, not yet open.
 
@@ -57,13 +57,13 @@ def remembered_by(
     return Remembered(disk=disk, accounts=accounts, memory=memory)
 
 
-def _disk(base: Foundations) -> Disk:
+def _disk(base: Foundations) -> DiskCache:
     """The disk. Each worker has its own file and its share of the space.
 
     Content made with another master key, contract or upstream is worthless: ids and routes mean something else.
     """
     settings, key, host = base.settings, base.key, base.host
-    disk = Disk(
+    disk = DiskCache(
         CacheFile(of_slot(settings.cache_path, base.slot), f"{key.key_id} {_about(base).hex()}"),
         base.worker("cache"),
         base.reactor,
@@ -86,15 +86,15 @@ def _about(base: Foundations) -> bytes:
     return sha256(said).digest()
 
 
-def second_of(base: Foundations) -> Second | None:
+def second_of(base: Foundations) -> SecondLevelAccess | None:
     """The second level, in Redis; None for a process that is alone."""
     shared = base.shared
     if shared is None:
         return None
     # Imported here: a process without Redis does not need it.
-    from .redis.level import LevelLimits, RedisLevel
+    from .redis.level import LevelLimits, RedisSecondLevel
 
     limits = LevelLimits(min(base.settings.redis.max_value_bytes, base.settings.cache.max_entry_bytes))
     heard = lambda: shared.position  # noqa: E731
-    level = RedisLevel(shared, base.reactor, base.metrics, limits, about=_about(base), heard=heard)
-    return Second(level, shared)
+    level = RedisSecondLevel(shared, base.reactor, base.metrics, limits, about=_about(base), heard=heard)
+    return SecondLevelAccess(level, shared)

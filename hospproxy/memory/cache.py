@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ..call_ids import patient_of
 from ..contract import Contract
-from ..errors import NothingKept, OwnWriteHidden, ProxyError
+from ..errors import NothingCached, OwnWriteHidden, ProxyError
 from ..exchange import Identified
 from ..identity_response import identity_in
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
@@ -18,18 +18,18 @@ from ..messages import Identity, Response
 from ..options.sections import CacheSettings
 from ..tags import ACCOUNTS, WHO, credentials_tag
 from ..words import CacheWord
-from .directives import Wish, wish_of
+from .directives import CacheDirectives, wish_of
 from .fills import Fetched, Fill
 from .hit_again import hit_again
-from .key import Place, key_of
+from .key import EntryLocation, key_of
 from .memory import Memory, WriteAuthor
-from .refresh import Refresher
-from .second_level import LookupTicket, Second, SharedHit
+from .refresh import Revalidator
+from .second_level import LookupTicket, SecondLevelAccess, SharedHit
 from .stale import FAILURES, may_replace, may_revalidate, may_stand_in, status_of, status_of_write
 from .staleness import tags_of_answer
 from .stall_fallback import unless_stalled
 from .storable import NAME, initial_age, media_types, passed, to_keep, why_not_kept
-from .store import Asked, CacheEntry, LruStore, Mark, size_of
+from .store import CacheEntry, EntryMark, EntryRequest, LruStore, size_of
 
 
 @implementer(IProcessor)
@@ -52,13 +52,13 @@ class Cache:
         clock: IReactorTime,
         meter: IMeter,
         ask: Ask | None = None,
-        second: Second | None = None,
+        second: SecondLevelAccess | None = None,
     ) -> None:
         self._settings = settings
-        self._second = Second() if second is None else second
+        self._second = SecondLevelAccess() if second is None else second
         self._who = contract.identity
         self._override_no_cache = contract.override_no_cache
-        self.refresher = Refresher(ask, meter)
+        self.refresher = Revalidator(ask, meter)
         self._memory = memory
         self._clock = clock
         self._meter = meter
@@ -90,7 +90,7 @@ class Cache:
         wish = wish_of(exchange.request.headers)
         place = None if exchange.past_cache else self._place(exchange)
         if exchange.offline:
-            nothing = NothingKept("The upstream server cannot be asked, and no response is cached.")
+            nothing = NothingCached("The upstream server cannot be asked, and no response is cached.")
             return await self._instead(exchange, wish, nothing)
         if place is None:
             return await self._past(exchange, proceed, wish, b"bypass", "bypass")
@@ -117,7 +117,7 @@ class Cache:
                 forward, word = b"request", "refresh"
         return await self._forwarded(exchange, proceed, place, wish, forward, word)
 
-    def _may_be_renewed_later(self, exchange: Identified, wish: Wish, over_s: float) -> bytes:
+    def _may_be_renewed_later(self, exchange: Identified, wish: CacheDirectives, over_s: float) -> bytes:
         """Why a stale entry is served at once and revalidated in the background; b"" if it is not."""
         operation = exchange.call.operation
         if exchange.own or not self.refresher.able:
@@ -131,8 +131,8 @@ class Cache:
         self,
         exchange: Identified,
         proceed: Proceed,
-        place: Place,
-        wish: Wish,
+        place: EntryLocation,
+        wish: CacheDirectives,
         forward: bytes,
         word: CacheWord,
     ) -> Response:
@@ -153,11 +153,13 @@ class Cache:
             return await self._instead(exchange, wish, response)
         return response
 
-    async def _while_stalled(self, exchange: Identified, place: Place, wish: Wish) -> Response | None:
+    async def _while_stalled(
+        self, exchange: Identified, place: EntryLocation, wish: CacheDirectives
+    ) -> Response | None:
         """An entry that no write has invalidated: HOSP may only be slow, so an invalidated one will not do."""
         found = await self._kept_for(exchange) if self._memory.sharing.may_serve else None
         now = self._clock.seconds()
-        if found is None or found[1] is not Mark.CLEAN or not self._memory.sharing.may_serve:
+        if found is None or found[1] is not EntryMark.CLEAN or not self._memory.sharing.may_serve:
             return None
         if not may_stand_in(exchange.call.operation, wish, now - found[0].fresh_until):
             return None
@@ -166,7 +168,9 @@ class Cache:
             exchange.trace.attempts = fill.exchange.trace.attempts
         return self._stale(exchange, found[0], now, b"stale-while-stalled")
 
-    async def _instead(self, exchange: Identified, wish: Wish, failed: Response | ProxyError) -> Response:
+    async def _instead(
+        self, exchange: Identified, wish: CacheDirectives, failed: Response | ProxyError
+    ) -> Response:
         """An entry in place of a failure, however old within the route's limit.
 
         :raise OwnWriteHidden: the entry contradicts what this user was told had been stored.
@@ -179,21 +183,21 @@ class Cache:
                 raise failed
             return failed
         entry, mark = kept
-        if mark is Mark.HIDDEN:
+        if mark is EntryMark.HIDDEN:
             self._note(exchange, "hidden")
             raise OwnWriteHidden(
                 "The cached response lacks your own last change, and the upstream server cannot be asked."
             )
-        why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"
+        why = b"stale-if-error" if mark is EntryMark.CLEAN else b"stale-if-error-invalidated"
         return self._stale(exchange, entry, now, why, failed, mark)
 
-    async def _kept_for(self, exchange: Identified) -> tuple[CacheEntry, Mark] | None:
+    async def _kept_for(self, exchange: Identified) -> tuple[CacheEntry, EntryMark] | None:
         """The entry for a read, in this process or on disk, whatever its mark."""
         place = self._place(exchange)
         if place is None or not place.settled:
             return None
         store = self._memory.store
-        here: tuple[CacheEntry, Mark] | None = store.kept(place.key)
+        here: tuple[CacheEntry, EntryMark] | None = store.kept(place.key)
         if here is not None:
             return here
         found = await self._memory.keeper.get(place.name)
@@ -208,21 +212,16 @@ class Cache:
         return found
 
     def _stale(
-        self,
-        exchange: Identified,
-        entry: CacheEntry,
-        now: float,
-        why: bytes,
-        failed: Response | ProxyError | None = None,
-        mark: Mark = Mark.CLEAN,
-    ) -> Response:
+        self, exchange: Identified, entry: CacheEntry, now: float, why: bytes,
+        failed: Response | ProxyError | None = None, mark: EntryMark = EntryMark.CLEAN,
+    ) -> Response:  # fmt: skip
         self._note(exchange, "stale")
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         ttl = int(entry.fresh_until - now)
-        status = status_of(exchange, ttl, why, failed, clean=mark is Mark.CLEAN)
+        status = status_of(exchange, ttl, why, failed, clean=mark is EntryMark.CLEAN)
         return self._passed(exchange, response, status)
 
-    def _place(self, exchange: Identified) -> Place | None:
+    def _place(self, exchange: Identified) -> EntryLocation | None:
         """Where to store the response; None if it may not be stored."""
         call = exchange.call
         lifetime_s = self._settings.lifetimes.get(call.operation.id, call.operation.cache_s)
@@ -231,7 +230,7 @@ class Cache:
         client = exchange.request.client
         if call.operation.public and call.authorization is None:
             key = key_of(call, client, None, 0)
-            return Place(key, tags_of_answer(call, None), lifetime_s, None, True, key)
+            return EntryLocation(key, tags_of_answer(call, None), lifetime_s, None, True, key)
         identity = exchange.identity
         if identity is None:
             return self._place_of_stranger(exchange, lifetime_s)
@@ -240,18 +239,18 @@ class Cache:
         generation = accounts.generation(identity)
         key = key_of(call, client, identity, generation)
         name = key if generation == 0 else key_of(call, client, identity, 0)
-        return Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
+        return EntryLocation(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
 
-    def _place_of_stranger(self, exchange: Identified, lifetime_s: float) -> Place | None:
+    def _place_of_stranger(self, exchange: Identified, lifetime_s: float) -> EntryLocation | None:
         """Where to store the response to "who am I" until it tells the account. Any account change voids it."""
         call, credentials = exchange.call, exchange.credentials
         if self._who is None or call.operation.id != self._who.operation or credentials is None:
             return None
         key = b"who" + key_of(call, exchange.request.client, Identity("", "", credentials), 0)
         tags = (WHO, ACCOUNTS, credentials_tag(credentials), *tags_of_answer(call, None))
-        return Place(key, tags, lifetime_s, None, True, key)
+        return EntryLocation(key, tags, lifetime_s, None, True, key)
 
-    def _place_of_whom(self, fill: Fill, place: Place, response: Response) -> Place | None:
+    def _place_of_whom(self, fill: Fill, place: EntryLocation, response: Response) -> EntryLocation | None:
         """Where a response belongs, now that it tells the account."""
         exchange = fill.exchange
         told_already = place.identity is not None or exchange.call.operation.public
@@ -262,7 +261,7 @@ class Cache:
         return found if found is not None and found.settled else None
 
     async def _past(
-        self, exchange: Identified, proceed: Proceed, wish: Wish, forward: bytes, word: CacheWord
+        self, exchange: Identified, proceed: Proceed, wish: CacheDirectives, forward: bytes, word: CacheWord
     ) -> Response:
         """Let HOSP respond to this request alone; store nothing."""
         self._note(exchange, word)
@@ -290,8 +289,8 @@ class Cache:
         self,
         exchange: Identified,
         proceed: Proceed,
-        place: Place,
-        wish: Wish,
+        place: EntryLocation,
+        wish: CacheDirectives,
         forward: bytes,
         word: CacheWord,
     ) -> Response:
@@ -332,7 +331,9 @@ class Cache:
             exchange.trace.unchanged = response.body
         return result
 
-    def _begin(self, exchange: Identified, proceed: Proceed, place: Place, wish: Wish) -> Fill:
+    def _begin(
+        self, exchange: Identified, proceed: Proceed, place: EntryLocation, wish: CacheDirectives
+    ) -> Fill:
         async def fetch(fill: Fill) -> Fetched:
             found, ticket = await self._second.look(fill, place.name, place.tags)
             shared = None if found is None else self._shared(fill, place, found)
@@ -344,7 +345,7 @@ class Cache:
 
         return self._memory.fills.begin(place.key, place.tags, exchange.apart(), place.settled, fetch, wish)
 
-    def _shared(self, fill: Fill, place: Place, found: SharedHit) -> CacheEntry | None:
+    def _shared(self, fill: Fill, place: EntryLocation, found: SharedHit) -> CacheEntry | None:
         """Store another process's entry here too; None if it does not satisfy all who wait."""
         exchange, now = fill.exchange, self._clock.seconds()
         strangers = WHO in place.tags
@@ -358,7 +359,9 @@ class Cache:
                 return self._keep_here(exchange, belongs, found, fresh_until)
         return None
 
-    def _kept(self, fill: Fill, place: Place, response: Response, ticket: LookupTicket | None) -> Fetched:
+    def _kept(
+        self, fill: Fill, place: EntryLocation, response: Response, ticket: LookupTicket | None
+    ) -> Fetched:
         """Store what may be stored: nothing that began before a write which it may have missed."""
         if response.status == 401 and place.identity is not None:
             self._memory.accounts.forget(place.identity.credentials)
@@ -381,9 +384,11 @@ class Cache:
         self._meter.count("cache_events_total", event="stored")
         return Fetched(response, place.lifetime_s - age)
 
-    def _keep_here(self, exchange: Identified, place: Place, found: SharedHit, until: float) -> CacheEntry:
+    def _keep_here(
+        self, exchange: Identified, place: EntryLocation, found: SharedHit, until: float
+    ) -> CacheEntry:
         call = exchange.call
-        asked = Asked(call.operation.id, call.query, exchange.request.client.origin)
+        asked = EntryRequest(call.operation.id, call.query, exchange.request.client.origin)
         entry = CacheEntry(found.response, found.began, until, place.name, asked)
         self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)
         if call.operation.stale_if_error_s > 0:

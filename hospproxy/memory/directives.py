@@ -24,7 +24,7 @@ _ENTITY_TAG = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 @frozen(slots=True)
-class Wish:
+class CacheDirectives:
     """What a request asks of a cache.
 
     :param no_cache: do not serve from memory.
@@ -53,26 +53,26 @@ class Wish:
             return False
         return self.max_age is None or age_s <= self.max_age
 
-    def and_of(self, other: Wish) -> Wish:
+    def and_of(self, other: CacheDirectives) -> CacheDirectives:
         """Combine two wishes: how fresh a cache entry must be for both."""
         ages = [age for age in (self.max_age, other.max_age) if age is not None]
-        return Wish(
+        return CacheDirectives(
             no_cache=self.no_cache or other.no_cache,
             max_age=min(ages, default=None),
             min_fresh=max(self.min_fresh, other.min_fresh),
         )
 
 
-def wish_of(headers: Headers) -> Wish:
+def wish_of(headers: Headers) -> CacheDirectives:
     """Parse what a request asks for. Malformed directives are ignored."""
     given = headers.all(b"cache-control")
     if not given:
         # RFC 9111 §5.4: Pragma counts only without Cache-Control.
-        return Wish(no_cache=b"no-cache" in headers.tokens(b"pragma"))
+        return CacheDirectives(no_cache=b"no-cache" in headers.tokens(b"pragma"))
     found = list(directives(given))
     names = {name for name, _ in found}
     ages = _seconds(found, b"max-age")
-    return Wish(
+    return CacheDirectives(
         no_cache=b"no-cache" in names or 0 in ages,
         no_store=b"no-store" in names,
         max_age=min(ages, default=None),

@@ -16,11 +16,11 @@ from twisted.python.failure import Failure
 from ..encryption import Seal, Unsealable
 from ..messages import Identity
 from ..tags import ACCOUNTS, account_tag, credentials_tag
-from ..worker import WorkerLike
+from ..worker import TaskRunner
 from . import disk_file
 from .disk_file import CacheFile, CacheRow, Statement
 from .rows import read_entry, read_identity, write_entry, write_identity
-from .store import CacheEntry, Mark
+from .store import CacheEntry, EntryMark
 
 LAZY_S = 1.0
 """Maximum seconds before queued content is written; a crash loses that much."""
@@ -43,7 +43,7 @@ class DiskLimits:
     max_accepted: int
 
 
-class Disk:
+class DiskCache:
     """A Keeper on disk. Losing the key or the file costs its content and nothing else.
 
     :param worker: the only thread that touches the file.
@@ -59,7 +59,7 @@ class Disk:
     def __init__(
         self,
         file: CacheFile,
-        worker: WorkerLike,
+        worker: TaskRunner,
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
@@ -115,7 +115,7 @@ class Disk:
             return None
         return None if staff_id == _ALL else staff_id
 
-    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: EntryMark = EntryMark.CLEAN) -> None:
         """Store a response under its name. It may be lost."""
         size = len(entry.response.body)
         if not self._is_open or self._waiting_bytes + size > MAX_WAITING_BYTES:
@@ -133,7 +133,7 @@ class Disk:
         self._waiting_bytes += size
         self._give(put)
 
-    def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
+    def mark(self, tag: str, mark: EntryMark, owner: str | None = None) -> None:
         """Mark all entries with a tag; with an owner, only those that carry this second tag too."""
         name, of = self._name(tag), None if owner is None else self._name(owner)
         self._change(lambda connection: disk_file.mark(connection, name, mark, of))
@@ -170,7 +170,7 @@ class Disk:
         if self._is_open:
             self._begin()
 
-    async def get(self, name: bytes) -> tuple[CacheEntry, Mark] | None:
+    async def get(self, name: bytes) -> tuple[CacheEntry, EntryMark] | None:
         """An entry with its mark at the moment of return; it is never fresh."""
         found = await self._unchanged(lambda connection: disk_file.get(connection, name))
         if found is None:
@@ -180,7 +180,7 @@ class Disk:
             entry = read_entry(data, name, self._clock.seconds(), self._wall())
         except (Unsealable, msgspec.DecodeError):
             return None
-        return None if entry is None else (entry, Mark(found[0]))
+        return None if entry is None else (entry, EntryMark(found[0]))
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
         """HOSP accepted these credentials this many seconds ago."""

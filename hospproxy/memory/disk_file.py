@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from ..folders import make_private
-from ..sharing.kinds import NotApplied
+from ..sharing.kinds import ListenerFailed
 from ..sqlite_file import in_one, open_private
 
 FORMAT = "1"
@@ -56,7 +56,7 @@ CREATE TRIGGER IF NOT EXISTS less AFTER DELETE ON entries BEGIN UPDATE total SET
 Statement = Callable[[sqlite3.Connection], Any]
 
 
-class NotOnDisk(NotApplied):
+class NotOnDisk(ListenerFailed):
     """The file can be neither written nor deleted, so its content may be stale."""
 
 

@@ -16,7 +16,7 @@ from ..exchange import Identified
 from ..messages import Response
 from ..single_flight import Flight
 from .bounded import LastChanges
-from .directives import Wish
+from .directives import CacheDirectives
 from .store import CacheEntry
 
 GRACE_S = 0.1
@@ -61,7 +61,7 @@ class Fill:
     exchange: Identified
     began: float
     keep: bool
-    wish: Wish = field(factory=Wish)
+    wish: CacheDirectives = field(factory=CacheDirectives)
     doomed: bool = False
     flight: Flight[Fetched] = field(factory=Flight)
 
@@ -95,7 +95,7 @@ class Fills:
         exchange: Identified,
         keep: bool,
         fetch: Fetch,
-        wish: Wish = Wish(),  # noqa: B008 - frozen
+        wish: CacheDirectives = CacheDirectives(),  # noqa: B008 - frozen
     ) -> Fill:
         """Begin a fetch. It runs independently of the request that began it.
 

@@ -6,13 +6,15 @@ import weakref
 
 from ..interfaces import IMeter
 from ..repeat import HitAgain
-from .directives import Wish
-from .key import Place
+from .directives import CacheDirectives
+from .key import EntryLocation
 from .memory import Memory
 from .store import CacheEntry
 
 
-def hit_again(memory: Memory, place: Place, entry: CacheEntry, wish: Wish, meter: IMeter) -> HitAgain:
+def hit_again(
+    memory: Memory, place: EntryLocation, entry: CacheEntry, wish: CacheDirectives, meter: IMeter
+) -> HitAgain:
     """Return how to give an entry again.
 
     :param place: where it is stored.

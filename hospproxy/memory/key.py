@@ -15,7 +15,7 @@ from ..messages import Client, Identity
 
 
 @frozen(slots=True)
-class Place:
+class EntryLocation:
     """Where the response to a read is stored, and for how long.
 
     :param key: its key in this process.

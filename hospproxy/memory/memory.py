@@ -15,15 +15,15 @@ from ..exchange import Call, Identified
 from ..interfaces import ICacheStore
 from ..messages import Identity, Origin, Response
 from ..sharing.kinds import ALONE, Sharing
-from ..sharing.news import Account, CredentialsRefused, News, Struck
+from ..sharing.news import AccountChange, CredentialsRefused, EntriesInvalidated, News
 from ..tags import ACCOUNTS, PUBLIC, account_tag
 from .accounts import RESUME_S, Accounts
 from .fills import Fills
-from .persistence import Keeper, NoPersistence
+from .persistence import NoPersistence, Persistence
 from .record_patch import patched
 from .staleness import account_of_write, may_let_in, tags_of_write
-from .stall_fallback import NeverStalls, Stalls
-from .store import CacheEntry, Mark, size_of
+from .stall_fallback import NoStallSignal, StallSignal
+from .store import CacheEntry, EntryMark, size_of
 
 MAX_UNKNOWN = 1000
 """Maximum number of account writes with unknown outcome to wait for. Others stay open for ``late_commit_s`` only."""
@@ -97,21 +97,21 @@ class Memory:
         store: ICacheStore,
         clock: IReactorTime,
         late_commit_s: float | None = None,
-        keeper: Keeper | None = None,
+        keeper: Persistence | None = None,
         sharing: Sharing = ALONE,
         name: Callable[[], str] = lambda: secrets.token_hex(8),
         *,
         away: Callable[[], bool] = lambda: False,
-        stalls: Stalls | None = None,
+        stalls: StallSignal | None = None,
         let_in: Callable[[], None] = lambda: None,
     ) -> None:
         self._contract = contract
         self.sharing = sharing
         self._clock = clock
         self._name = name
-        self.keeper: Keeper = NoPersistence() if keeper is None else keeper
+        self.keeper: Persistence = NoPersistence() if keeper is None else keeper
         self._away = away
-        self.stalls: Stalls = NeverStalls() if stalls is None else stalls
+        self.stalls: StallSignal = NoStallSignal() if stalls is None else stalls
         self.let_in = let_in
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
@@ -153,7 +153,7 @@ class Memory:
             if isinstance(error, Exception) and sent:
                 await self.sharing.announce(*news)
             else:
-                self._say(one for one in news if sent or isinstance(one, Account))
+                self._say(one for one in news if sent or isinstance(one, AccountChange))
             raise
         finally:
             self._sending.remove(sending)
@@ -176,7 +176,7 @@ class Memory:
         if account_of_write(self._contract, call):
             await self._revoked()
             news = self._news(call, sending.reference, DOUBT_S)
-            await self.sharing.announce(*(one for one in news if isinstance(one, Account)))
+            await self.sharing.announce(*(one for one in news if isinstance(one, AccountChange)))
 
     def _news(
         self, call: Call, reference: str, doubt_s: float, hidden_from: tuple[str, ...] = ()
@@ -187,9 +187,9 @@ class Memory:
         :param hidden_from: tags of those who must not see the state before it again.
         """
         lets_in, about = may_let_in(self._contract, call), call.operation.resource
-        struck = Struck(tags_of_write(call), hidden_from, lets_in, about, call.record_id)
+        struck = EntriesInvalidated(tags_of_write(call), hidden_from, lets_in, about, call.record_id)
         accounts = account_of_write(self._contract, call)
-        return (struck, *(Account(reference, staff_id, doubt_s) for staff_id in accounts))
+        return (struck, *(AccountChange(reference, staff_id, doubt_s) for staff_id in accounts))
 
     def _say(self, news: Iterable[News]) -> None:
         for one in news:
@@ -236,8 +236,8 @@ class Memory:
     def invalidate(self, call: Call) -> None:
         """Mark what a write may change as no longer fresh for anybody, and doom the fetches in flight."""
         for tag in tags_of_write(call):
-            self.store.mark_tag(tag, Mark.STRUCK)
-            self.keeper.mark(tag, Mark.STRUCK)
+            self.store.mark_tag(tag, EntryMark.STRUCK)
+            self.keeper.mark(tag, EntryMark.STRUCK)
             self.fills.doom((tag,))
         if may_let_in(self._contract, call):
             self.let_in()
@@ -247,12 +247,13 @@ class Memory:
         right = [
             (key, after, tags)
             for key, (entry, tags, mark) in self._readable_by(call, by).items()
-            if mark is not Mark.HIDDEN and (after := self._patched(entry, call, response, by)) is not None
+            if mark is not EntryMark.HIDDEN
+            and (after := self._patched(entry, call, response, by)) is not None
         ]
         self._hide(call, by)
         for key, entry, tags in right:
-            self.store.put(key, entry, size_of(entry, tags), tags, Mark.STRUCK)
-            self.keeper.put(entry, tags, Mark.STRUCK)
+            self.store.put(key, entry, size_of(entry, tags), tags, EntryMark.STRUCK)
+            self.keeper.put(entry, tags, EntryMark.STRUCK)
 
     def _patched(
         self, entry: CacheEntry, call: Call, response: Response, by: WriteAuthor
@@ -268,7 +269,7 @@ class Memory:
 
     def _readable_by(
         self, call: Call, by: WriteAuthor
-    ) -> dict[bytes, tuple[CacheEntry, tuple[str, ...], Mark]]:
+    ) -> dict[bytes, tuple[CacheEntry, tuple[str, ...], EntryMark]]:
         """Cache entries that this write invalidates and that its author can read."""
         own = None if by.identity is None else account_tag(str(by.identity.id))
         return {
@@ -280,10 +281,10 @@ class Memory:
 
     def _hide(self, call: Call, by: WriteAuthor) -> None:
         for key in self._readable_by(call, by):
-            self.store.mark(key, Mark.HIDDEN)
+            self.store.mark(key, EntryMark.HIDDEN)
         for tag in tags_of_write(call):
             for owner in self._owners(by):
-                self.keeper.mark(tag, Mark.HIDDEN, owner)
+                self.keeper.mark(tag, EntryMark.HIDDEN, owner)
 
     def _owners(self, by: WriteAuthor) -> tuple[str, ...]:
         """Tags of the entries that the author can read."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..messages import Identity
-from .store import CacheEntry, Mark
+from .store import CacheEntry, EntryMark
 
 
-class Keeper(Protocol):
+class Persistence(Protocol):
     """Stores responses, accepted credentials and open changes of accounts beyond the process.
 
     Operations are carried out later, in the order of the calls; ``settled`` waits for them.
     """
 
-    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: EntryMark = EntryMark.CLEAN) -> None:
         """Store a response under its name. It may be lost."""
 
-    def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
+    def mark(self, tag: str, mark: EntryMark, owner: str | None = None) -> None:
         """Mark all entries with a tag; with an owner, only those that carry this second tag too."""
 
     def drop(self, tag: str) -> None:
@@ -26,7 +26,7 @@ class Keeper(Protocol):
     def forget_all(self) -> None:
         """Delete all entries and all accepted credentials."""
 
-    async def get(self, name: bytes) -> tuple[CacheEntry, Mark] | None:
+    async def get(self, name: bytes) -> tuple[CacheEntry, EntryMark] | None:
         """An entry with its mark at the moment of return; it is never fresh."""
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
@@ -45,10 +45,10 @@ class Keeper(Protocol):
 class NoPersistence:
     """Stores nothing beyond the process."""
 
-    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: EntryMark = EntryMark.CLEAN) -> None:
         pass
 
-    def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
+    def mark(self, tag: str, mark: EntryMark, owner: str | None = None) -> None:
         pass
 
     def drop(self, tag: str) -> None:
@@ -57,7 +57,7 @@ class NoPersistence:
     def forget_all(self) -> None:
         pass
 
-    async def get(self, name: bytes) -> tuple[CacheEntry, Mark] | None:  # noqa: ARG002
+    async def get(self, name: bytes) -> tuple[CacheEntry, EntryMark] | None:  # noqa: ARG002
         return None
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:

@@ -15,7 +15,7 @@ from ..contract import Resource
 from ..exchange import Call
 from ..messages import Headers, Json, Response
 from .storable import media_type
-from .store import Asked, CacheEntry
+from .store import CacheEntry, EntryRequest
 
 _OF_THE_OLD_BODY = (b"ETag", b"Last-Modified", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest")
 
@@ -81,7 +81,7 @@ def _in_list(
     before: list[Any],
     number: str,
     record: dict[str, Any] | None,
-    asked: Asked,
+    asked: EntryRequest,
     resource: Resource,
     filters: frozenset[str],
 ) -> Json:
@@ -113,7 +113,7 @@ def _in_list(
 
 
 def _belongs(
-    record: dict[str, Any], asked: Asked, resource: Resource, filters: frozenset[str]
+    record: dict[str, Any], asked: EntryRequest, resource: Resource, filters: frozenset[str]
 ) -> bool | None:
     """Whether a filtered list contains the record; None if that cannot be known.
 

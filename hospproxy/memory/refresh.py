@@ -18,7 +18,7 @@ MOST = 32
 _log = Logger()
 
 
-class Refresher:
+class Revalidator:
     """Asks HOSP again, in the name of the client that was served the stale response.
 
     :param ask: ``OwnRequests.ask``; None: no background revalidation.

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from ..sharing.news import Account, CredentialsRefused, Everything, News, Struck
+from ..sharing.news import AccountChange, CredentialsRefused, EntriesInvalidated, EverythingStale, News
 from ..tags import ACCOUNTS, PUBLIC
 from .memory import Memory
-from .store import Mark
+from .store import EntryMark
 
 
-class NotLasting(Exception):
+class RevocationNotStored(Exception):
     """What was revoked could not be deleted on disk."""
 
 
-class Hearing:
+class RemoteInvalidation:
     """A listener for the news of other workers (``Sharing.listen``).
 
     :param forget: called with the resource and id of a record that another worker has changed.
@@ -40,16 +40,16 @@ class Hearing:
         """
         memory = self._memory
         match news:
-            case Struck():
+            case EntriesInvalidated():
                 self._struck(news)
                 return self._settled(must=False) if news.hidden_from else None
-            case Account():
+            case AccountChange():
                 memory.accounts.elsewhere(news.reference, news.staff_id, news.doubt_s)
                 return self._settled(must=True)
             case CredentialsRefused():
                 memory.accounts.refused_elsewhere(news.credentials)
                 return self._settled(must=True)
-            case Everything():
+            case EverythingStale():
                 self._strike((ACCOUNTS, PUBLIC))
                 memory.accounts.anything()
                 memory.let_in()
@@ -69,15 +69,15 @@ class Hearing:
         memory.accounts.no_grace()
         memory.keeper.forget_all()
 
-    def _struck(self, news: Struck) -> None:
+    def _struck(self, news: EntriesInvalidated) -> None:
         memory = self._memory
         self._strike(news.tags)
         for tag in news.tags:
             for key, _, tags, _ in memory.store.tagged(tag):
                 if not set(news.hidden_from).isdisjoint(tags):
-                    memory.store.mark(key, Mark.HIDDEN)
+                    memory.store.mark(key, EntryMark.HIDDEN)
             for owner in news.hidden_from:
-                memory.keeper.mark(tag, Mark.HIDDEN, owner)
+                memory.keeper.mark(tag, EntryMark.HIDDEN, owner)
         if news.lets_in:
             memory.let_in()
         self._forget(news.resource, news.record)
@@ -85,13 +85,13 @@ class Hearing:
     def _strike(self, tags: tuple[str, ...]) -> None:
         memory = self._memory
         for tag in tags:
-            memory.store.mark_tag(tag, Mark.STRUCK)
-            memory.keeper.mark(tag, Mark.STRUCK)
+            memory.store.mark_tag(tag, EntryMark.STRUCK)
+            memory.keeper.mark(tag, EntryMark.STRUCK)
         memory.fills.doom(tags)
 
     def _settled(self, *, must: bool) -> Deferred[None]:
         async def settled() -> None:
             if not await self._memory.keeper.settled() and must:
-                raise NotLasting
+                raise RevocationNotStored
 
         return Deferred.fromCoroutine(settled())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from ..messages import Headers, Identity, Origin, Response
-from .store import Asked, CacheEntry
+from .store import CacheEntry, EntryRequest
 
 FUTURE_S = 60.0
 """A timestamp this far in the future shows that the clock was set back, so the age is unknown."""
 
 
-class WrittenEntry(msgspec.Struct, frozen=True):
+class DiskEntry(msgspec.Struct, frozen=True):
     """A cache entry. Times are seconds since the epoch."""
 
     status: int
@@ -24,7 +24,7 @@ class WrittenEntry(msgspec.Struct, frozen=True):
     origin: str
 
 
-class WrittenIdentity(msgspec.Struct, frozen=True):
+class DiskIdentity(msgspec.Struct, frozen=True):
     """Credentials that HOSP has accepted, and when (seconds since the epoch)."""
 
     id: int | str
@@ -40,7 +40,7 @@ def write_entry(entry: CacheEntry, now: float, wall: float) -> bytes:
     """
     response, asked = entry.response, entry.asked
     return msgspec.msgpack.encode(
-        WrittenEntry(
+        DiskEntry(
             status=response.status,
             headers=[list(pair) for pair in response.headers],
             body=response.body,
@@ -60,7 +60,7 @@ def read_entry(data: bytes, name: bytes, now: float, wall: float) -> CacheEntry 
     :param wall: seconds since the epoch at the same moment.
     :return: None if its time is in the future.
     """
-    written = msgspec.msgpack.decode(data, type=WrittenEntry)
+    written = msgspec.msgpack.decode(data, type=DiskEntry)
     if written.began > wall + FUTURE_S:
         return None
     headers = Headers(tuple((field, value) for field, value in written.headers))
@@ -69,18 +69,20 @@ def read_entry(data: bytes, name: bytes, now: float, wall: float) -> CacheEntry 
         began=now - max(0.0, wall - written.began),
         fresh_until=now - max(0.0, wall - written.fresh_until),
         name=name,
-        asked=Asked(written.operation, tuple((key, value) for key, value in written.query), written.origin),
+        asked=EntryRequest(
+            written.operation, tuple((key, value) for key, value in written.query), written.origin
+        ),
     )
 
 
 def write_identity(identity: Identity, wall: float) -> bytes:
     """Encode accepted credentials."""
-    return msgspec.msgpack.encode(WrittenIdentity(identity.id, identity.name, wall))
+    return msgspec.msgpack.encode(DiskIdentity(identity.id, identity.name, wall))
 
 
 def read_identity(data: bytes, credentials: bytes, wall: float) -> tuple[Identity, float] | None:
     """Decode accepted credentials, with the seconds since they were accepted; None if that is in the future."""
-    written = msgspec.msgpack.decode(data, type=WrittenIdentity)
+    written = msgspec.msgpack.decode(data, type=DiskIdentity)
     if written.accepted > wall + FUTURE_S:
         return None
     return Identity(written.id, written.name, credentials), max(0.0, wall - written.accepted)

@@ -29,7 +29,7 @@ from .note_text import NoteText, note_texts
 _log = Logger()
 
 
-class KeptResults(Protocol):
+class ScreeningResultStore(Protocol):
     """Stores results safely until their notes are at HOSP."""
 
     async def keep(self, notes: Sequence[Identified]) -> None:
@@ -69,7 +69,7 @@ class Note:
 
 
 @implementer(IProcessor)
-class Screening:
+class ScreeningNotes:
     """Passes the response on unchanged, and delivers its notes in the background.
 
     :param ask: ``OwnRequests.ask``.
@@ -85,7 +85,7 @@ class Screening:
         self,
         contract: Contract,
         ask: Ask,
-        results: KeptResults,
+        results: ScreeningResultStore,
         clock: IReactorTime,
         reference: Callable[[], str],
         random: Callable[[], float],

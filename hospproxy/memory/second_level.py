@@ -47,7 +47,7 @@ class LookupTicket:
     position: int
 
 
-class Level(Protocol):
+class SecondLevel(Protocol):
     """Responses stored outside of the process."""
 
     async def look(
@@ -67,7 +67,7 @@ class Level(Protocol):
         """
 
 
-class NoLevel:
+class NoSecondLevel:
     """For a process without a second level."""
 
     async def look(
@@ -82,7 +82,7 @@ class NoLevel:
         pass
 
 
-class Second:
+class SecondLevelAccess:
     """The second level, as far as a fetch may use it.
 
     :param level: stores the responses.
@@ -90,8 +90,8 @@ class Second:
         second level may be served: a worker that cannot reach Redis could not invalidate it there either.
     """
 
-    def __init__(self, level: Level | None = None, sharing: Sharing = ALONE) -> None:
-        self._level: Level = NoLevel() if level is None else level
+    def __init__(self, level: SecondLevel | None = None, sharing: Sharing = ALONE) -> None:
+        self._level: SecondLevel = NoSecondLevel() if level is None else level
         self._sharing = sharing
 
     async def look(

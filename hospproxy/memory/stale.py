@@ -6,18 +6,18 @@ from ..contract import Operation
 from ..errors import ProxyError
 from ..exchange import Exchange
 from ..messages import Origin, Response
-from .directives import Wish
+from .directives import CacheDirectives
 
 FAILURES = frozenset({500, 502, 503, 504})
 """Statuses with which HOSP reports only that it fails (RFC 5861 §4)."""
 
 
-def wants_fresher(wish: Wish) -> bool:
+def wants_fresher(wish: CacheDirectives) -> bool:
     """Whether the client states how fresh a response must be."""
     return wish.no_cache or wish.no_store or wish.max_age is not None or wish.min_fresh > 0
 
 
-def may_revalidate(operation: Operation, wish: Wish, over_s: float) -> bool:
+def may_revalidate(operation: Operation, wish: CacheDirectives, over_s: float) -> bool:
     """Whether a stale response may be served at once and revalidated in the background.
 
     Not to a client that states how fresh a response must be.
@@ -27,7 +27,7 @@ def may_revalidate(operation: Operation, wish: Wish, over_s: float) -> bool:
     return not wants_fresher(wish) and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s
 
 
-def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
+def may_replace(operation: Operation, wish: CacheDirectives, over_s: float) -> bool:
     """Whether a stored response may be served because HOSP fails.
 
     ``no-cache`` does not forbid it: a user who pulls down a list to refresh it prefers the old list to none. Only
@@ -41,7 +41,7 @@ def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
     return most > 0 and over_s < most
 
 
-def may_stand_in(operation: Operation, wish: Wish, over_s: float) -> bool:
+def may_stand_in(operation: Operation, wish: CacheDirectives, over_s: float) -> bool:
     """Whether a stored response may be served because HOSP is silent for long, though it may only be slow.
 
     :param over_s: seconds past its freshness; negative if it is still fresh.

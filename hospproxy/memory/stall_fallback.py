@@ -15,7 +15,7 @@ from ..messages import Response
 _log = Logger()
 
 
-class Stalls(Protocol):
+class StallSignal(Protocol):
     """Tells whether HOSP is silent for longer than usual (outward.gate.stall)."""
 
     @property
@@ -26,7 +26,7 @@ class Stalls(Protocol):
         """Fires when a stall is suspected; at once if one is suspected now. May be cancelled."""
 
 
-class NeverStalls:
+class NoStallSignal:
     """For a proxy without stall detection."""
 
     stalled = False
@@ -37,7 +37,7 @@ class NeverStalls:
 
 
 async def unless_stalled(
-    fetch: Coroutine[Any, Any, Response], stalls: Stalls, kept: Callable[[], Awaitable[Response | None]]
+    fetch: Coroutine[Any, Any, Response], stalls: StallSignal, kept: Callable[[], Awaitable[Response | None]]
 ) -> Response:
     """HOSP's response, or a stored one once HOSP is silent for too long. The fetch then continues for later requests.
 

@@ -18,7 +18,7 @@ FIELD_OVERHEAD = 160
 TAG_OVERHEAD = 500
 
 
-class Mark(enum.IntEnum):
+class EntryMark(enum.IntEnum):
     """What has happened to an entry since it was stored. A mark only rises until HOSP responds anew."""
 
     CLEAN = 0
@@ -29,7 +29,7 @@ class Mark(enum.IntEnum):
 
 
 @frozen(slots=True)
-class Asked:
+class EntryRequest:
     """The request of an entry, as far as needed to put another record into its response.
 
     :param operation: its id.
@@ -58,7 +58,7 @@ class CacheEntry:
     began: float
     fresh_until: float
     name: bytes = b""
-    asked: Asked = Asked()
+    asked: EntryRequest = EntryRequest()
 
     def saying(self, response: Response) -> CacheEntry:
         """The same entry with another response."""
@@ -77,7 +77,7 @@ class _Held:
     entry: Any
     size: int
     tags: tuple[str, ...]
-    mark: Mark = Mark.CLEAN
+    mark: EntryMark = EntryMark.CLEAN
 
 
 @implementer(ICacheStore)
@@ -103,9 +103,9 @@ class LruStore:
         if held is None:
             return None
         self._held.move_to_end(key)
-        return held.entry if held.mark is Mark.CLEAN else None
+        return held.entry if held.mark is EntryMark.CLEAN else None
 
-    def kept(self, key: bytes) -> tuple[Any, Mark] | None:
+    def kept(self, key: bytes) -> tuple[Any, EntryMark] | None:
         """The entry under a key and its mark; None if there is none."""
         held = self._held.get(key)
         if held is None:
@@ -113,7 +113,9 @@ class LruStore:
         self._held.move_to_end(key)
         return held.entry, held.mark
 
-    def put(self, key: bytes, entry: Any, size: int, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(
+        self, key: bytes, entry: Any, size: int, tags: tuple[str, ...], mark: EntryMark = EntryMark.CLEAN
+    ) -> None:
         """Store an entry in place of the old one. An entry larger than the bound is not stored."""
         self._drop(key)
         if size > self.max_bytes:
@@ -126,19 +128,19 @@ class LruStore:
         for tag in tags:
             self._keys_of.setdefault(tag, {})[key] = None
 
-    def mark_tag(self, tag: str, mark: Mark) -> None:
+    def mark_tag(self, tag: str, mark: EntryMark) -> None:
         """Raise the mark of every entry with a tag."""
         for key in self._keys_of.get(tag, ()):
             held = self._held[key]
             held.mark = max(held.mark, mark)
 
-    def mark(self, key: bytes, mark: Mark) -> None:
+    def mark(self, key: bytes, mark: EntryMark) -> None:
         """Raise the mark of one entry."""
         held = self._held.get(key)
         if held is not None:
             held.mark = max(held.mark, mark)
 
-    def tagged(self, tag: str) -> list[tuple[bytes, Any, tuple[str, ...], Mark]]:
+    def tagged(self, tag: str) -> list[tuple[bytes, Any, tuple[str, ...], EntryMark]]:
         """Every entry with a tag, as (key, entry, tags, mark)."""
         return [
             (key, (held := self._held[key]).entry, held.tags, held.mark) for key in self._keys_of.get(tag, ())

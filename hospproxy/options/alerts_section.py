@@ -146,7 +146,7 @@ class AlertsSettings:
         metadata=path("File with the secret that signs each POST (16 to 4096 bytes, mode 0600)."),
     )
     webhook_secret_env: str | None = field(default=None, metadata=secret_fields.variable("secret"))
-    webhook_secret: secret_fields.Text | None = field(
+    webhook_secret: secret_fields.SecretText | None = field(
         default=None, repr=False, metadata=secret_fields.text_of("secret")
     )
     webhook_ca_file: Path | None = field(

@@ -88,7 +88,7 @@ class AuditSettings:
         ),
     )
     signing_key_env: str | None = field(default=None, metadata=secret_fields.variable("key"))
-    signing_key: secret_fields.Text | None = field(
+    signing_key: secret_fields.SecretText | None = field(
         default=None, repr=False, metadata=secret_fields.text_of("key")
     )
     reserve_bytes: int = field(

@@ -54,7 +54,7 @@ class BucketSettings:
         metadata=path("File with the secret access key and nothing else, readable by nobody else."),
     )
     secret_access_key_env: str | None = field(default=None, metadata=secret_fields.variable("secret"))
-    secret_access_key: secret_fields.Text | None = field(
+    secret_access_key: secret_fields.SecretText | None = field(
         default=None, repr=False, metadata=secret_fields.text_of("secret")
     )
     ca_file: Path | None = field(

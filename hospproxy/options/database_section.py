@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
-from .fields import SPEC, BadValueError, Metadata, Spec, number, path, switch
+from .fields import SPEC, BadValueError, Metadata, OptionSpec, number, path, switch
 
 _TAKES = "postgresql+psycopg://user@host:port/database"
 
@@ -31,7 +31,7 @@ def _read_url(value: Any) -> str:
 
 def _database(doc: str) -> Metadata:
     """The URL of a PostgreSQL database; "" for none."""
-    return {SPEC: Spec(doc, _TAKES, "", _read_url)}
+    return {SPEC: OptionSpec(doc, _TAKES, "", _read_url)}
 
 
 @frozen(slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class DatabaseSettings:
         ),
     )
     password_env: str | None = field(default=None, metadata=secret_fields.variable("password"))
-    password: secret_fields.Text | None = field(
+    password: secret_fields.SecretText | None = field(
         default=None, repr=False, metadata=secret_fields.text_of("password")
     )
     retention_days: float = field(

@@ -31,7 +31,7 @@ class BadValueError(ValueError):
 
 
 @frozen(slots=True)
-class Spec:
+class OptionSpec:
     """The definition of one key, for the loader and for docs/options.md.
 
     :param doc: one sentence for the operator.
@@ -46,7 +46,7 @@ class Spec:
     read: Callable[[Any], Any]
 
 
-Metadata = Mapping[str, Spec]
+Metadata = Mapping[str, OptionSpec]
 
 
 def shown(value: object) -> str:
@@ -67,7 +67,7 @@ def _spec(
         except ValueError as error:
             raise BadValueError(f"expected {takes}, got {shown(value)}: {error}") from None
 
-    return {SPEC: Spec(doc, takes, unit, read)}
+    return {SPEC: OptionSpec(doc, takes, unit, read)}
 
 
 def _is_number(value: object) -> bool:
@@ -213,7 +213,7 @@ def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
                 raise BadValueError(f"expected {takes}, got {shown(member)}: {error}", f"[{index}]") from None
         return tuple(members)
 
-    return {SPEC: Spec(doc, f"a list of {takes}", "", read)}
+    return {SPEC: OptionSpec(doc, f"a list of {takes}", "", read)}
 
 
 def hosts(doc: str) -> Metadata:
@@ -244,7 +244,7 @@ def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:
                 raise BadValueError(f"expected {takes}, got {shown(seconds)}", f".{name}")
         return {name: float(seconds) for name, seconds in value.items()}
 
-    return {SPEC: Spec(doc, f"a table; each value {takes}", "seconds", read)}
+    return {SPEC: OptionSpec(doc, f"a table; each value {takes}", "seconds", read)}
 
 
 def choice_by_name(doc: str, *choices: str) -> Metadata:
@@ -259,7 +259,7 @@ def choice_by_name(doc: str, *choices: str) -> Metadata:
                 raise BadValueError(f"expected {takes}, got {shown(chosen)}", f".{name}")
         return dict(value)
 
-    return {SPEC: Spec(doc, f"a table; each value {takes}", "", read)}
+    return {SPEC: OptionSpec(doc, f"a table; each value {takes}", "", read)}
 
 
 def ids(doc: str) -> Metadata:
@@ -273,4 +273,4 @@ def ids(doc: str) -> Metadata:
                 raise BadValueError(f"expected a number or a text, got {shown(member)}", f"[{index}]")
         return tuple(str(member) for member in value)
 
-    return {SPEC: Spec(doc, "a list of ids", "", read)}
+    return {SPEC: OptionSpec(doc, "a list of ids", "", read)}

@@ -12,7 +12,7 @@ from .fields import number, path, switch, web_url
 
 
 @frozen(slots=True, kw_only=True)
-class HttpWriterSettings:
+class HttpSinkSettings:
     """Audit sink: an HTTP server that gets batches of records."""
 
     enabled: bool = field(default=False, metadata=switch("Post records."))
@@ -26,7 +26,7 @@ class HttpWriterSettings:
         ),
     )
     secret_env: str | None = field(default=None, metadata=secret_fields.variable("secret"))
-    secret: secret_fields.Text | None = field(
+    secret: secret_fields.SecretText | None = field(
         default=None, repr=False, metadata=secret_fields.text_of("secret")
     )
     ca_file: Path | None = field(

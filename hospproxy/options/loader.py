@@ -21,7 +21,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
-from .fields import SPEC, BadValueError, Spec, shown
+from .fields import SPEC, BadValueError, OptionSpec, shown
 from .listeners_section import CertificateSettings, ListenerSettings
 from .plugins_section import AuditPluginSettings
 from .sections import Settings
@@ -180,7 +180,7 @@ def _converter() -> cattrs.Converter:
     return converter
 
 
-def _reader(spec: Spec) -> Callable[[Any, Any], Any]:
+def _reader(spec: OptionSpec) -> Callable[[Any, Any], Any]:
     return lambda value, _type: spec.read(value)
 
 

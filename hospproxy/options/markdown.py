@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .fields import SPEC, Spec
+from .fields import SPEC, OptionSpec
 from .loader import LISTED, sections
 
 
@@ -23,7 +23,7 @@ def _section(name: str, cls: type[Any]) -> str:
     rows = [
         f"| `{each.name}` | {_cell(spec.takes)} | {spec.unit} | {_default(each)} | {_cell(spec.doc)} |"
         for each in attrs.fields(cls)
-        if (spec := each.metadata.get(SPEC)) is not None and isinstance(spec, Spec)
+        if (spec := each.metadata.get(SPEC)) is not None and isinstance(spec, OptionSpec)
     ]
     head = ["| key | takes | unit | default | meaning |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([title, "", inspect.getdoc(cls) or "", "", *head, *rows, ""])

@@ -50,7 +50,7 @@ class RedisSettings:
         metadata=path("File with the password. Read for each new connection."),
     )
     password_env: str | None = field(default=None, metadata=secret_fields.variable("password"))
-    password: secret_fields.Text | None = field(
+    password: secret_fields.SecretText | None = field(
         default=None, repr=False, metadata=secret_fields.text_of("password")
     )
     database: int = field(default=0, metadata=whole("number", 0, 1023, "Number of the database to select."))

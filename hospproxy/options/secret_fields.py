@@ -1,8 +1,8 @@
 """The keys of secrets in the options: each comes from a file, from an environment variable, or from the options file.
 
 A section has three keys for each secret: ``NAME_file``, ``NAME_env`` and ``NAME``. At most one of them may be given.
-``secret_values.py`` reads the values. A secret from the environment or the options file is kept in a ``Text``, whose
-``repr`` and ``str`` do not show it.
+``secret_values.py`` reads the values. A secret from the environment or the options file is kept in a ``SecretText``,
+whose ``repr`` and ``str`` do not show it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from .fields import SPEC, BadValueError, Metadata, Spec
+from .fields import SPEC, BadValueError, Metadata, OptionSpec
 
 MOST = 4096
 """Bytes of a secret."""
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 @frozen(slots=True)
-class Text:
+class SecretText:
     """A secret. Neither a message nor a traceback shows it.
 
     :param value: the secret itself.
@@ -36,12 +36,12 @@ def text(doc: str) -> Metadata:
     """The secret itself, in the options file; no message ever shows it."""
     takes = "a text"
 
-    def read(value: Any) -> Text:
+    def read(value: Any) -> SecretText:
         if not isinstance(value, str) or not value.strip() or len(value.encode("utf-8", "replace")) > MOST:
             raise BadValueError(f"expected a text of 1 to {MOST} bytes")
-        return Text(value.encode("utf-8"))
+        return SecretText(value.encode("utf-8"))
 
-    return {SPEC: Spec(doc, takes, "", read)}
+    return {SPEC: OptionSpec(doc, takes, "", read)}
 
 
 def variable(what: str) -> Metadata:
@@ -58,7 +58,7 @@ def variable(what: str) -> Metadata:
             raise BadValueError(f"expected {takes} of the environment, not its value")
         return value
 
-    return {SPEC: Spec(doc, takes, "", read)}
+    return {SPEC: OptionSpec(doc, takes, "", read)}
 
 
 def text_of(what: str) -> Metadata:

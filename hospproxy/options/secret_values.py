@@ -17,14 +17,14 @@ from attrs import evolve, frozen
 
 from ..secrets import KEY_BYTES, KeyFileError, MasterKey, read_key_file
 from ..signing_key import Signer
-from .secret_fields import MOST, Text
+from .secret_fields import MOST, SecretText
 from .sections import Settings
 
 Finding = tuple[str, str]
 
 
 @frozen(slots=True)
-class Secret:
+class SecretLocation:
     """Where one stands in the settings.
 
     :param section: "" for the top.
@@ -89,13 +89,13 @@ def _signing(value: bytes) -> None:
 
 
 SECRETS = (
-    Secret("", "master_key", key_of),
-    Secret("audit", "signing_key", _signing),
-    Secret("audit_database", "password", _any),
-    Secret("audit_http", "secret", _long),
-    Secret("audit_bucket", "secret_access_key", _ascii),
-    Secret("alerts", "webhook_secret", _long),
-    Secret("redis", "password", _any),
+    SecretLocation("", "master_key", key_of),
+    SecretLocation("audit", "signing_key", _signing),
+    SecretLocation("audit_database", "password", _any),
+    SecretLocation("audit_http", "secret", _long),
+    SecretLocation("audit_bucket", "secret_access_key", _ascii),
+    SecretLocation("alerts", "webhook_secret", _long),
+    SecretLocation("redis", "password", _any),
 )
 """Every secret that is a text. (Keys of certificates are files, which are read again on SIGHUP.)"""
 
@@ -120,7 +120,7 @@ def taken(settings: Settings, environment: MutableMapping[str, str]) -> tuple[Se
             if value is None:
                 found.append((f"{secret.path}_env", f"the environment variable {name} is not set, or empty"))
                 continue
-            settings = _with(settings, secret, Text(value))
+            settings = _with(settings, secret, SecretText(value))
         given = getattr(secret.of(settings), secret.name)
         if given is not None:
             try:
@@ -135,7 +135,7 @@ def _pop(environment: MutableMapping[str, str], name: str) -> bytes | None:
     return os.fsencode(value) if value else None
 
 
-def _with(settings: Settings, secret: Secret, value: Text) -> Settings:
+def _with(settings: Settings, secret: SecretLocation, value: SecretText) -> Settings:
     changed: dict[str, Any] = {secret.name: value}
     if secret.section:
         changed = {secret.section: evolve(secret.of(settings), **changed)}
@@ -149,7 +149,7 @@ def content_of(section: Any, name: str, most: int = MOST) -> bytes | None:
     :param most: bytes that a file may have; one more is read.
     :raise KeyFileError: its file cannot be used.
     """
-    given: Text | None = getattr(section, name)
+    given: SecretText | None = getattr(section, name)
     if given is not None:
         return given.value
     file: Path | None = getattr(section, f"{name}_file")

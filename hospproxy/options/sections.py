@@ -24,7 +24,7 @@ from .database_section import DatabaseSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
 from .front_section import FrontSettings, OriginSettings
 from .gate_section import BreakerSettings, GateSettings
-from .http_section import HttpWriterSettings
+from .http_section import HttpSinkSettings
 from .listeners_section import ListenerSettings
 from .log_section import LogSettings
 from .page_section import AuditPageSettings
@@ -271,7 +271,7 @@ class Settings:
         ),
     )
     master_key_env: str | None = field(default=None, metadata=secret_fields.variable("master key"))
-    master_key: secret_fields.Text | None = field(
+    master_key: secret_fields.SecretText | None = field(
         default=None,
         repr=False,
         metadata=secret_fields.text(
@@ -346,7 +346,7 @@ class Settings:
     audit: AuditSettings = Factory(AuditSettings)
     audit_database: DatabaseSettings = Factory(DatabaseSettings)
     audit_syslog: SyslogSettings = Factory(SyslogSettings)
-    audit_http: HttpWriterSettings = Factory(HttpWriterSettings)
+    audit_http: HttpSinkSettings = Factory(HttpSinkSettings)
     audit_bucket: BucketSettings = Factory(BucketSettings)
     audit_plugins: tuple[AuditPluginSettings, ...] = ()
     audit_page: AuditPageSettings = Factory(AuditPageSettings)

@@ -16,13 +16,13 @@ from twisted.python.failure import Failure
 
 from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..exchange import Exchange
-from ..late_responses import LeftBehind, Outcome
+from ..late_responses import AbandonedAttempt, Outcome
 from ..messages import Response
 
 _log = Logger()
 
 
-class Asking:
+class AttemptWait:
     """The wait for one attempt, which may end before the attempt does.
 
     :param attempt: fires with HOSP's response, or fails. Cancelling it closes the connection.
@@ -80,7 +80,7 @@ class Asking:
 
     def _leave_behind(self) -> None:
         self._over = Deferred(lambda _: self._attempt.cancel())
-        self._exchange.last_attempt.left_behind = LeftBehind(self._over)
+        self._exchange.last_attempt.left_behind = AbandonedAttempt(self._over)
         self._exchange.aftermath.begin()
 
     def _ended(self, outcome: Response | Failure) -> None:

@@ -15,7 +15,7 @@ from .answer_reader import AnswerReader
 from .head import incomplete
 
 
-class OpenConnection(Protocol):
+class RequestCarrier(Protocol):
     """A connection to which a request may be written."""
 
     @property
@@ -47,7 +47,7 @@ class Attempt:
         self.keep = keep
         self._on_sent = on_sent
         self._opening: Deferred[Any] | None = None
-        self.connection: OpenConnection | None = None
+        self.connection: RequestCarrier | None = None
         self.done: Deferred[Response] = Deferred(self._cancelled)
 
     def opens(self, opening: Deferred[Any]) -> None:
@@ -55,7 +55,7 @@ class Attempt:
         self._opening = opening
         opening.addCallbacks(self.write, self._not_opened)
 
-    def write(self, connection: OpenConnection) -> None:
+    def write(self, connection: RequestCarrier) -> None:
         """Write the request to an open connection."""
         self._opening = None
         self.connection = connection

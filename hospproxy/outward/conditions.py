@@ -39,7 +39,7 @@ class NotJudged(ProxyError):
 
 
 @frozen(slots=True)
-class Tags:
+class EntityTags:
     """The value of If-Match or If-None-Match.
 
     :param listed: pairs (is weak, opaque tag with its quotes); None stands for ``*``.
@@ -64,8 +64,8 @@ class Conditions:
     :param unmodified_since: seconds since the epoch.
     """
 
-    match: Tags | None = None
-    none_match: Tags | None = None
+    match: EntityTags | None = None
+    none_match: EntityTags | None = None
     unmodified_since: float | None = None
 
     @property
@@ -102,17 +102,17 @@ def conditions_of(headers: Headers) -> Conditions | None:
     return None if found == Conditions() else found
 
 
-def _tags(headers: Headers, name: str) -> Tags | None:
+def _tags(headers: Headers, name: str) -> EntityTags | None:
     values = headers.all(name.encode())
     if not values:
         return None
     given = b", ".join(values).strip(b" \t")
     if given == b"*":
-        return Tags(None)
+        return EntityTags(None)
     listed = entity_tags(given)
     if not listed:
         raise _malformed(name)
-    return Tags(listed)
+    return EntityTags(listed)
 
 
 def _malformed(name: str) -> Refused:

@@ -11,15 +11,15 @@ import msgspec
 from attrs import evolve, frozen
 
 from .. import json_lists
-from ..contract import Expected
+from ..contract import ExpectedResponse
 from ..errors import Refused
 from ..exchange import Called
 from ..guard import large_bodies
 from ..json_lists import NotAList
 from ..long_text import LongText
 from ..messages import Json, Response
-from ..slices import Turns
-from .response_check import AnswerCheck
+from ..slices import SliceQueue
+from .response_check import ResponseCheck
 
 LARGE_BYTES: Final = 64 * 1024
 """A longer response is processed in slices."""
@@ -31,7 +31,7 @@ Slices = Generator[None, None, Response]
 
 
 @frozen(slots=True)
-class LargeAnswers:
+class LargeResponses:
     """Does for a large response what AnswerCheck does for a small one.
 
     A list is parsed in pieces that are lists themselves; a record is parsed with its long texts left as bytes. A
@@ -40,8 +40,8 @@ class LargeAnswers:
     :param turns: shared by all long-running work of the process.
     """
 
-    check: AnswerCheck
-    turns: Turns
+    check: ResponseCheck
+    turns: SliceQueue
 
     async def checked(
         self, exchange: Called, response: Response, tell: Callable[[Response], None]
@@ -60,7 +60,11 @@ class LargeAnswers:
         return await self.turns.run(reading(exchange, response, expected, tell))
 
     def _list(
-        self, exchange: Called, response: Response, expected: Expected, tell: Callable[[Response], None]
+        self,
+        exchange: Called,
+        response: Response,
+        expected: ExpectedResponse,
+        tell: Callable[[Response], None],
     ) -> Slices:
         self.check.shaped(response, expected, "array")
         turn = self.check.names_hosp(exchange, response)
@@ -99,7 +103,11 @@ class LargeAnswers:
         return response
 
     def _record(
-        self, exchange: Called, response: Response, expected: Expected, tell: Callable[[Response], None]
+        self,
+        exchange: Called,
+        response: Response,
+        expected: ExpectedResponse,
+        tell: Callable[[Response], None],
     ) -> Slices:
         yield from self._utf8(response)
         try:
@@ -128,7 +136,7 @@ class LargeAnswers:
             yield
 
     def _passed_over(
-        self, exchange: Called, response: Response, expected: Expected
+        self, exchange: Called, response: Response, expected: ExpectedResponse
     ) -> Generator[None, None, None]:
         try:
             # Scans the JSON without building objects: about 20 ms for 16 MiB.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from attrs import evolve, field, frozen
 
-from ..contract import Contract, Expected, Operation
+from ..contract import Contract, ExpectedResponse, Operation
 from ..contract_answers import is_json
 from ..errors import BadAnswer
 from ..exchange import Called
@@ -52,11 +52,11 @@ _PORTS = {"http": "80", "https": "443"}
 _NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
 _MISLEADING = re.compile(r"[\\\x00-\x20]")
 """What browsers drop from a URL or read as a slash, so that they go elsewhere than it seems."""
-_NONE = Expected()
+_NONE = ExpectedResponse()
 _SHAPES: Mapping[type, str] = {list: "array", dict: "object"}
 
 
-def expected_of(operation: Operation, status: int) -> Expected:
+def expected_of(operation: Operation, status: int) -> ExpectedResponse:
     """What the contract says about a successful response.
 
     That is the entry for its status, else ``2XX``, else the only entry there is.
@@ -74,7 +74,7 @@ def media_type(headers: Headers) -> str:
     return (headers.get(b"content-type") or b"").split(b";")[0].strip().lower().decode("latin-1")
 
 
-def fits(given: str, expected: Expected, accept: str) -> bool:
+def fits(given: str, expected: ExpectedResponse, accept: str) -> bool:
     """Whether a response may have this media type: the contract allows it, or the client asked for it.
 
     :param given: the response's media type.
@@ -105,7 +105,7 @@ def authority(netloc: str, scheme: str) -> str:
 
 
 @frozen(slots=True)
-class Addresses:
+class AllowedAddresses:
     """Which addresses a response may contain.
 
     :param target: where HOSP is. Its addresses are rewritten to the proxy's.
@@ -159,7 +159,7 @@ class Addresses:
         return turned
 
 
-class AnswerCheck:
+class ResponseCheck:
     """Checks responses against the contract.
 
     :param enforce: whether a response that violates its schema is an error. Otherwise only the audit record notes it.
@@ -168,7 +168,7 @@ class AnswerCheck:
     def __init__(
         self, contract: Contract, target: UpstreamTarget, meter: IMeter, *, enforce: bool = False
     ) -> None:
-        self._addresses = Addresses(target, contract.addresses)
+        self._addresses = AllowedAddresses(target, contract.addresses)
         self._safe = safe_names(contract.answer_fields)
         self._meter = meter
         self._enforce = enforce
@@ -191,7 +191,7 @@ class AnswerCheck:
         self.hold(exchange, response, expected, document)
         return self._readdressed(exchange, response, document), document
 
-    def head_of(self, exchange: Called, response: Response) -> tuple[Response, Expected | None]:
+    def head_of(self, exchange: Called, response: Response) -> tuple[Response, ExpectedResponse | None]:
         """The response with the allowed fields, and the expectation for its JSON; None if its content is not checked.
 
         :raise BadAnswer: as ``checked``.
@@ -211,7 +211,7 @@ class AnswerCheck:
             raise self._bad("type", "has an unexpected media type", response)
         return response, expected if is_json(given) else None
 
-    def shaped(self, response: Response, expected: Expected, shape: str) -> None:
+    def shaped(self, response: Response, expected: ExpectedResponse, shape: str) -> None:
         """Check the outermost type of a document ("array", "object" or "") against the contract.
 
         :raise BadAnswer: the type is wrong.
@@ -231,7 +231,7 @@ class AnswerCheck:
         """The error for a response whose content is not JSON."""
         return self._bad("json", "is not valid JSON", response)
 
-    def unread(self, exchange: Called, response: Response, expected: Expected) -> None:
+    def unread(self, exchange: Called, response: Response, expected: ExpectedResponse) -> None:
         """Note that the response is too large or complex to be parsed.
 
         :raise BadAnswer: schemas are enforced, so an unchecked response may not pass.
@@ -241,7 +241,7 @@ class AnswerCheck:
         if self._enforce and expected.check is not None:
             raise self._bad("schema", "is too large to be checked against the contract", response)
 
-    def hold(self, exchange: Called, response: Response, expected: Expected, document: Json) -> None:
+    def hold(self, exchange: Called, response: Response, expected: ExpectedResponse, document: Json) -> None:
         """Check a document, or a piece of one, against its schema.
 
         :param response: the whole response.

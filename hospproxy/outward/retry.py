@@ -22,7 +22,7 @@ AGAIN = frozenset({500, 502, 503, 504})
 """Statuses after which HOSP usually succeeds at the second attempt."""
 
 
-class Safety(enum.Enum):
+class RetrySafety(enum.Enum):
     """Why an attempt may be repeated, or may not."""
 
     NOT_SENT = "not sent"
@@ -30,21 +30,21 @@ class Safety(enum.Enum):
     NO = "no"
 
 
-def safety(result: Response | ProxyError, *, repeatable: bool) -> Safety:
+def safety(result: Response | ProxyError, *, repeatable: bool) -> RetrySafety:
     """Whether another attempt is safe and may help.
 
     :param result: outcome of the last attempt.
     :param repeatable: whether the contract says that the operation may be carried out twice.
     """
     if isinstance(result, NotSent):
-        return Safety.NOT_SENT
+        return RetrySafety.NOT_SENT
     if not repeatable:
-        return Safety.NO
+        return RetrySafety.NO
     if isinstance(result, (FailedAfterSending, BadAnswer)):
-        return Safety.REPEATABLE
+        return RetrySafety.REPEATABLE
     if isinstance(result, Response) and result.status in AGAIN:
-        return Safety.REPEATABLE
-    return Safety.NO
+        return RetrySafety.REPEATABLE
+    return RetrySafety.NO
 
 
 def backoff_s(tries: int, base_s: float, cap_s: float, chance: float) -> float:
@@ -58,7 +58,7 @@ def backoff_s(tries: int, base_s: float, cap_s: float, chance: float) -> float:
     return chance * min(cap_s, base_s * 2.0 ** min(tries, 30))
 
 
-class Budget:
+class RetryBudget:
     """Budget for retries, so that retries cannot become the load.
 
     Within the window, retries may be a share of the requests that reached HOSP, and a fixed minimum in any case: an
@@ -132,7 +132,7 @@ class Retry:
     def __init__(
         self,
         clock: IReactorTime,
-        budget: Budget,
+        budget: RetryBudget,
         random: Callable[[], float],
         meter: IMeter,
         settings: RetrySettings,
@@ -156,7 +156,7 @@ class Retry:
             pause = backoff_s(tries, self._settings.base_s, self._settings.cap_s, self._random())
             pause = max(pause, _asked_for_s(result))
             over = tries >= self._settings.max_attempts or self._clock.seconds() + pause >= exchange.deadline
-            if why is Safety.NO or over or not share.another():
+            if why is RetrySafety.NO or over or not share.another():
                 return _ended(result)
             self._meter.count("retries_total", reason=why.value)
             await task.deferLater(self._clock, pause, lambda: None)
@@ -168,7 +168,7 @@ class _Share:
     Refused connections cost HOSP nothing. If they counted, an outage would leave no retries for the 500s after it.
     """
 
-    def __init__(self, budget: Budget, clock: IReactorTime, exchange: Identified) -> None:
+    def __init__(self, budget: RetryBudget, clock: IReactorTime, exchange: Identified) -> None:
         self._budget = budget
         self._clock = clock
         self._counted = exchange.own != "look"
@@ -243,7 +243,7 @@ def retry_for(
     """
     return Retry(
         clock,
-        Budget(settings.budget_ratio, settings.budget_min, workers=workers),
+        RetryBudget(settings.budget_ratio, settings.budget_min, workers=workers),
         random,
         meter,
         settings,

@@ -16,14 +16,14 @@ from .. import clocks
 from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..exchange import Call, Identified
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
-from ..late_responses import LeftBehind, Outcome
+from ..late_responses import AbandonedAttempt, Outcome
 from ..messages import ABSENT, Client, Json, Response
 from ..options.sections import UpstreamSettings
 from ..words import status_class
-from .abandoned import Asking
+from .abandoned import AttemptWait
 from .attempt import Attempt
 from .connection import Connections
-from .large_answers import LARGE_BYTES, LargeAnswers
+from .large_answers import LARGE_BYTES, LargeResponses
 from .upstream_request import VIA, UpstreamTarget, build_message
 from .validators import dated, tagged
 
@@ -140,7 +140,7 @@ class UpstreamProcessor:
         max_attempt_s: float = math.inf,
         finish_s: float | None = None,
         check: Callable[[Identified, Response], tuple[Response, Json]] = _unchecked,
-        large: LargeAnswers | None = None,
+        large: LargeResponses | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
@@ -168,7 +168,7 @@ class UpstreamProcessor:
         attempt = Deferred.fromCoroutine(
             self._attempt(exchange, call, began, lasts_s, lambda: sent.append(None))
         )
-        return await Asking(exchange, attempt, lambda: bool(sent), self._silent).wait(
+        return await AttemptWait(exchange, attempt, lambda: bool(sent), self._silent).wait(
             self._clock, max(0.0, left_s)
         )
 
@@ -186,7 +186,7 @@ class UpstreamProcessor:
             still_s = sent[0] + finish_s - self._clock.seconds() if sent and unheard else 0.0
             if still_s > 0:
                 over: Deferred[Outcome] = task.deferLater(self._clock, still_s, lambda: None)
-                exchange.last_attempt.left_behind = LeftBehind(over, heard=False)
+                exchange.last_attempt.left_behind = AbandonedAttempt(over, heard=False)
             raise
 
     async def _attempt(

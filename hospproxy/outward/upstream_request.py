@@ -68,7 +68,7 @@ class UpstreamTarget:
 
 
 @frozen(slots=True)
-class Message:
+class UpstreamRequest:
     """One request, ready to be written.
 
     :param target: path and query, as they are written (RFC 9112 §3.2.1).
@@ -104,7 +104,7 @@ class Message:
         return b"%b\r\n\r\n%b" % (head, self.body or b"")
 
 
-def build_message(call: Call, client: Client, target: UpstreamTarget, name: str = VIA) -> Message:
+def build_message(call: Call, client: Client, target: UpstreamTarget, name: str = VIA) -> UpstreamRequest:
     """Build the request for a call.
 
     HOSP builds ``url`` and ``Location`` from Host and X-Forwarded-Proto, so it gets the values that the client used.
@@ -133,7 +133,7 @@ def build_message(call: Call, client: Client, target: UpstreamTarget, name: str 
         headers.append((b"Authorization", call.authorization))
     if body is not None:
         headers.append((b"Content-Type", b"application/json"))
-    return Message(call.operation.method, f"{path}{query}" or "/", tuple(headers), body)
+    return UpstreamRequest(call.operation.method, f"{path}{query}" or "/", tuple(headers), body)
 
 
 def _encoded(query: tuple[tuple[str, str], ...]) -> str:

@@ -14,9 +14,9 @@ from ..exchange import Exchange
 from ..interfaces import ILineJournal, IProcessor, ProceedTo, Stage
 from ..messages import Response
 from ..repeat import RecordAgain, Told
-from ..slices import Turns
+from ..slices import SliceQueue
 from .describe import Answer, Describer, timestamp
-from .disclosures import Disclosures, Read
+from .disclosures import DisclosureResult, Disclosures
 from .trail.record_line import LineTemplate
 
 MOST_REPEATED_BYTES = 16 * 1024
@@ -40,13 +40,13 @@ class Audit:
         describer: Describer,
         clock: IReactorTime,
         when_full: Callable[[Exchange], Response] | None = None,
-        turns: Turns | None = None,
+        turns: SliceQueue | None = None,
     ) -> None:
         self._journal = journal
         self._describer = describer
         self._clock = clock
         self._when_full = when_full
-        self._turns = Turns(clock) if turns is None else turns
+        self._turns = SliceQueue(clock) if turns is None else turns
         self._disclosures = Disclosures()
 
     async def process(self, exchange: Stage, proceed: ProceedTo[Stage]) -> Response:
@@ -92,7 +92,7 @@ class Audit:
         refuses = self._when_full is not None
         return RecordAgain(holds=lambda _now: not (refuses and self._journal.full), keep=keep)
 
-    async def _read(self, exchange: Exchange, answer: Response) -> Read | None:
+    async def _read(self, exchange: Exchange, answer: Response) -> DisclosureResult | None:
         work = self._disclosures.reading(exchange, answer)
         return None if work is None else await self._turns.run(work)
 
@@ -112,7 +112,7 @@ class Audit:
         exchange.trace.outcome = "not recorded"
         return self._when_full(exchange)
 
-    async def _record(self, exchange: Exchange, answer: Answer, read: Read | None = None) -> None:
+    async def _record(self, exchange: Exchange, answer: Answer, read: DisclosureResult | None = None) -> None:
         disclosure = self._disclosures.of(exchange, answer, read)
         record = self._describer.request(exchange, answer, self._passed_s(exchange))
         if disclosure is not None and disclosure.says_more_than(record["patient_id"]):

@@ -22,8 +22,8 @@ from ..errors import ProxyError
 from ..exchange import Exchange
 from ..guard.credentials import parse_basic
 from ..guard.paths import canonical_id
-from ..messages import ABSENT, Certainty, ClientCertificate, Origin, Response
-from .path_names import Named, named
+from ..messages import ABSENT, ClientCertificate, IdentityCertainty, Origin, Response
+from .path_names import PathNames, named
 
 VERSION = 1
 """Version of the record format. Within a version, fields are only ever added."""
@@ -177,7 +177,7 @@ class Describer:
         if identity is not None:
             who.update(id=identity.id, name=_text(identity.name))
         elif claimed is not None:
-            who["certainty"] = Certainty.CLAIMED.value
+            who["certainty"] = IdentityCertainty.CLAIMED.value
             if self.accepted(claimed):
                 who["name"] = _text(claimed)
             who["name_hmac"] = self.pseudonym(claimed)
@@ -212,7 +212,7 @@ def _is_refusal(answer: Answer) -> bool:
     return by_us and status is not None and 400 <= status < 500
 
 
-def _patient(exchange: Exchange, path: Named | None, answer: Answer) -> str | None:
+def _patient(exchange: Exchange, path: PathNames | None, answer: Answer) -> str | None:
     """The patient that a request concerned, as far as it was processed."""
     if path is not None:
         return path.patient

@@ -176,7 +176,7 @@ def ids_in(body: bytes, name: str) -> list[int | str] | None:
 
 
 @frozen(slots=True)
-class Read:
+class DisclosureResult:
     """The result of reading a response."""
 
     disclosure: Disclosure | None
@@ -193,13 +193,15 @@ class Disclosures:
     def __init__(self, max_sets: int = MAX_SETS, max_bytes: int = MAX_BYTES) -> None:
         self._max_sets = max_sets
         self._max_bytes = max_bytes
-        self._known: OrderedDict[tuple[str, bytes], Read] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], DisclosureResult] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def of(self, exchange: Exchange, answer: object, read: Read | None = None) -> Disclosure | None:
+    def of(
+        self, exchange: Exchange, answer: object, read: DisclosureResult | None = None
+    ) -> Disclosure | None:
         """The set of patients that a response disclosed to a client; None if it disclosed none.
 
         :param answer: the response, or the exception or None in its place.
@@ -213,7 +215,7 @@ class Disclosures:
             exchange.trace.rule_hits.append("disclosure:unreadable")
         return read.disclosure
 
-    def reading(self, exchange: Exchange, answer: object) -> Generator[None, None, Read] | None:
+    def reading(self, exchange: Exchange, answer: object) -> Generator[None, None, DisclosureResult] | None:
         """Read a large response in slices; None if it need not be read, or ``of`` reads it at once."""
         place = self._place(exchange, answer)
         if place is None or len(place[1]) <= LARGE_BYTES:
@@ -222,7 +224,7 @@ class Disclosures:
             return None
         return self._slices(*place)
 
-    def _slices(self, name: str, body: bytes) -> Generator[None, None, Read]:
+    def _slices(self, name: str, body: bytes) -> Generator[None, None, DisclosureResult]:
         ids: list[int | str] = []
 
         def take(piece: bytes) -> bool:
@@ -246,7 +248,7 @@ class Disclosures:
         body = _shown(exchange, answer)
         return None if body is None else (name, body)
 
-    def _read(self, name: str, body: bytes) -> Read:
+    def _read(self, name: str, body: bytes) -> DisclosureResult:
         key = (name, body)
         if key in self._known:
             self._known.move_to_end(key)
@@ -254,8 +256,8 @@ class Disclosures:
         ids = ids_in(body, name)
         return self._keep(key, disclosure_of(ids or ()), ids is not None)
 
-    def _keep(self, key: tuple[str, bytes], found: Disclosure | None, readable: bool) -> Read:
-        read = Read(found, readable, len(key[1]) + (found.size if found is not None else 0))
+    def _keep(self, key: tuple[str, bytes], found: Disclosure | None, readable: bool) -> DisclosureResult:
+        read = DisclosureResult(found, readable, len(key[1]) + (found.size if found is not None else 0))
         if len(key[1]) <= REMEMBERED_BYTES and read.size <= self._max_bytes:
             self._known[key] = read
             self.bytes += read.size

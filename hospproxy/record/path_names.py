@@ -14,7 +14,7 @@ from ..messages import Request
 
 
 @frozen(slots=True)
-class Named:
+class PathNames:
     """What a record can say about a request from path and method alone.
 
     :param route: the contract's path template.
@@ -31,7 +31,7 @@ class Named:
     patient: str | None
 
 
-def named(routes: Iterable[Route], request: Request) -> Named | None:
+def named(routes: Iterable[Route], request: Request) -> PathNames | None:
     """What the path names; None if it is not in the contract, or its ids are not valid: they may be a secret.
 
     None for ``OPTIONS`` too: it asks about a path, not about the patient that the path names.
@@ -48,7 +48,7 @@ def named(routes: Iterable[Route], request: Request) -> Named | None:
     operation = route.operations.get("GET" if request.method == "HEAD" else request.method)
     # Every method of a path is about the same record and the same patient.
     calls = [Call(each, values) for each in ([operation] if operation else route.operations.values())]
-    return Named(
+    return PathNames(
         route.template,
         operation,
         next((call.operation.resource for call in calls), None),

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from ..options.redis_section import RedisSettings
 from ..tags import EVERYTHING
 from .generations import GENERATION_MS, key_of_tag
-from .kinds import Common
-from .news import Everything, packed
+from .kinds import RedisScripts
+from .news import EverythingStale, packed
 from .outbox import OutboxMessage
 
 Arguments = list[bytes | int | str]
 
 
 def beat_args(
-    common: Common, messages: Sequence[OutboxMessage], pos: int | str, how: str, timing: RedisSettings
+    common: RedisScripts, messages: Sequence[OutboxMessage], pos: int | str, how: str, timing: RedisSettings
 ) -> Arguments:
     """Build the arguments of ``beat.lua``, from ARGV[3] on.
 
@@ -33,7 +33,7 @@ def beat_args(
         timing.held_ms,
         math.ceil(timing.vanished_s * 1000),
         common.key("wake"),
-        common.vault.seal(packed(Everything()), place),
+        common.vault.seal(packed(EverythingStale()), place),
         key_of_tag(common, EVERYTHING),
         GENERATION_MS,
         int(any(one.urgent for one in messages)),
@@ -44,10 +44,10 @@ def beat_args(
     return args
 
 
-def burial_args(common: Common, dead: Sequence[bytes]) -> Arguments:
+def burial_args(common: RedisScripts, dead: Sequence[bytes]) -> Arguments:
     """Build the arguments of ``bury.lua``, from ARGV[3] on.
 
     :param dead: ids of the dead members.
     """
-    sealed = common.vault.seal(packed(Everything()), common.key("log"))
+    sealed = common.vault.seal(packed(EverythingStale()), common.key("log"))
     return [sealed, key_of_tag(common, EVERYTHING), GENERATION_MS, *dead]

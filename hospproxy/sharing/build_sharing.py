@@ -12,13 +12,13 @@ from ..interfaces import IMeter
 from ..secrets import MasterKey
 from .kinds import NamesLike, Sealing
 from .link import Link
-from .member import Shared
+from .member import SharingMember
 from .siblings import machine_id, member_id
 from .vault import KeyNames, Vault
 
 
-def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, host: Host) -> Shared:
-    """Build ``Shared`` for this worker. Start it with ``join``."""
+def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, host: Host) -> SharingMember:
+    """Build ``SharingMember`` for this worker. Start it with ``join``."""
     redis = settings.redis
     link = Link(redis, reactor, meter, host.random)
     vault = Vault(key, meter, reactor.seconds, host.entropy)
@@ -27,11 +27,11 @@ def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, h
         made: NamesLike = KeyNames.new(host.entropy) if sealed is None else KeyNames.opened(vault, sealed)
         return made
 
-    return Shared(link, vault, names, reactor, redis, meter, host.entropy)
+    return SharingMember(link, vault, names, reactor, redis, meter, host.entropy)
 
 
 def join(
-    shared: Shared,
+    shared: SharingMember,
     state_dir: Path,
     owner: str,
     is_gone: Callable[[str], bool],

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from ..client_endpoint import Certificates, Renewed, endpoint_to
 from ..options.redis_section import RedisSettings
 from ..options.secret_fields import MOST
-from .replies import ErrorReply, InvalidReply, MiB, Replies
+from .replies import ErrorReply, InvalidReply, MiB, ReplyParser
 
 MOST_COMMANDS = 1000
 """Most commands that wait for a reply on one connection."""
@@ -55,7 +55,7 @@ class RedisConnection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it
         self.ready: Deferred[RedisConnection] = Deferred(lambda _: self.drop("it was given up"))
         self.on_lost: Callable[[str], None] | None = None
         self._secure = secure
-        self._reader = Replies()
+        self._reader = ReplyParser()
         self._sizes: deque[int] = deque()
         self._bytes = 0
         self._why: str | None = None

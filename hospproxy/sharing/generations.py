@@ -8,8 +8,8 @@ script that appends the news to the log.
 from __future__ import annotations
 
 from ..tags import ACCOUNTS, EVERYTHING, WHO, account_tag, credentials_tag
-from .kinds import Common
-from .news import Account, CredentialsRefused, Everything, News, Struck
+from .kinds import RedisScripts
+from .news import AccountChange, CredentialsRefused, EntriesInvalidated, EverythingStale, News
 
 GENERATION_MS = 2 * 24 * 3600 * 1000
 """Milliseconds that a generation is kept without being raised: longer than any cache entry is fresh. An expired one
@@ -19,19 +19,19 @@ matches nothing, which costs one more fetch."""
 def tags_of(news: News) -> tuple[str, ...]:
     """Return the tags whose generations these news raise."""
     match news:
-        case Struck():
+        case EntriesInvalidated():
             return news.tags
-        case Account():
+        case AccountChange():
             # Cached identities are stored before their account is known, so a change to any account invalidates all.
             return (WHO, ACCOUNTS if news.staff_id is None else account_tag(news.staff_id))
         case CredentialsRefused():
             return (credentials_tag(news.credentials),)
-        case Everything():
+        case EverythingStale():
             return (EVERYTHING,)
     return ()
 
 
-def key_of_tag(common: Common, tag: str) -> bytes:
+def key_of_tag(common: RedisScripts, tag: str) -> bytes:
     """Return the key in Redis of a tag's generation.
 
     :raise Away: Redis has not been reached yet.

@@ -11,18 +11,18 @@ from twisted.logger import Logger
 from ..encryption import Unsealable
 from ..errors import ProxyError
 from ..interfaces import IMeter
-from .kinds import NotApplied, Sealing
-from .news import Everything, News, unpacked
+from .kinds import ListenerFailed, Sealing
+from .news import EverythingStale, News, unpacked
 from .outbox import is_hint
 
 _log = Logger()
 
 
-class NotHeard(Exception):
+class NewsNotApplied(Exception):
     """A listener could not apply the news: the cache must not be served as if it had."""
 
 
-class Ears:
+class IncomingNews:
     """Decrypts log entries and passes them to the listeners.
 
     :param place: the key of the log in Redis.
@@ -57,7 +57,7 @@ class Ears:
         try:
             return unpacked(self._vault.open(sealed, self._place))
         except Unsealable:
-            return Everything()
+            return EverythingStale()
 
     async def hear(self, news: Iterable[News]) -> None:
         """Pass news to the listeners, and wait until they have written to disk what must be there.
@@ -73,7 +73,7 @@ class Ears:
             if not self._failing and not first.subFailure.check(TimeoutError):
                 self._failing = True  # log it once; each heartbeat tries again
                 if first.subFailure.check(
-                    ProxyError, NotApplied, OSError
+                    ProxyError, ListenerFailed, OSError
                 ):  # the disk failed; no bug, so no traceback
                     why = first.subFailure.getErrorMessage()
                     _log.error(
@@ -85,7 +85,7 @@ class Ears:
                         "another worker's changes could not be applied; each heartbeat tries again",
                         first.subFailure,
                     )
-            raise NotHeard from None
+            raise NewsNotApplied from None
         if waits:
             self._failing = False
 
@@ -98,9 +98,9 @@ class Ears:
             )
             self._meter.count("unhandled_errors_total")
             try:
-                found = listener(Everything())
+                found = listener(EverythingStale())
             except Exception:
-                raise NotHeard from None
+                raise NewsNotApplied from None
         return [found] if isinstance(found, Deferred) else []
 
 
@@ -108,6 +108,6 @@ def _not_twice(news: Iterable[News]) -> Iterator[News]:
     """Drop an Everything that directly follows another: a log may be full of entries that cannot be read."""
     before: News | None = None
     for one in news:
-        if not (isinstance(one, Everything) and isinstance(before, Everything)):
+        if not (isinstance(one, EverythingStale) and isinstance(before, EverythingStale)):
             yield one
         before = one

@@ -16,7 +16,7 @@ class Away(Exception):
     """
 
 
-class NotApplied(Exception):
+class ListenerFailed(Exception):
     """A listener could not apply the news of another worker because something outside the program failed: a disk."""
 
 
@@ -58,7 +58,7 @@ class Sharing(Protocol):
 
 
 class LinkLike(Protocol):
-    """The link to Redis, as ``Shared`` uses it."""
+    """The link to Redis, as ``SharingMember`` uses it."""
 
     @property
     def is_up(self) -> bool:
@@ -98,7 +98,7 @@ class NamesLike(Protocol):
         """Encrypt the HMAC secret, to be stored in the head."""
 
     def key(self, prefix: str, kind: str, data: bytes | None = None) -> bytes:
-        """Return the name of a key in Redis; see ``Common.key``."""
+        """Return the name of a key in Redis; see ``RedisScripts.key``."""
 
 
 class Sealing(Protocol):
@@ -124,7 +124,7 @@ NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
 """
 
 
-class Common(Protocol):
+class RedisScripts(Protocol):
     """What a part with Redis scripts of its own needs: a member id, encryption, names of keys, and ``run``."""
 
     @property
@@ -153,7 +153,7 @@ class Common(Protocol):
         """
 
 
-class Alone:
+class NoSharing:
     """``Sharing`` for a process that is alone."""
 
     is_alone = True
@@ -171,4 +171,4 @@ class Alone:
         pass
 
 
-ALONE = Alone()
+ALONE = NoSharing()

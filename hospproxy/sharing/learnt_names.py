@@ -8,7 +8,7 @@ from ..encryption import Unsealable
 from .kinds import Away, NamesLike, NamesMaker, Sealing
 
 
-class Naming:
+class LearntNames:
     """Makes names of keys, once the secret has been read from Redis.
 
     :param prefix: what all names begin with.
@@ -29,7 +29,7 @@ class Naming:
         self.foreign = False
 
     def key(self, kind: str, data: bytes | None = None) -> bytes:
-        """Return the name of a key in Redis; see ``Common.key``.
+        """Return the name of a key in Redis; see ``RedisScripts.key``.
 
         :raise Away: with data, while the secret is not known.
         """

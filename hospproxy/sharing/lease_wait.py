@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..options.redis_section import RedisSettings
-from .members import View
+from .members import MembersView
 
 
 @define(slots=True, eq=False)
@@ -26,7 +26,7 @@ class _Waiter:
     seq: int = 0
 
 
-class Waiting:
+class LeaseWait:
     """The waiting writers of this worker; never more than there are writes in flight.
 
     :param clock: monotonic time.
@@ -80,7 +80,7 @@ class Waiting:
             if one.timer.active() and one.timer.getTime() > latest:
                 one.timer.reset(self._timing.held_s)
 
-    def check(self, view: View) -> None:
+    def check(self, view: MembersView) -> None:
         """Release the writers whose news the others have read; call it with each new view of the members."""
         now = self._clock.seconds()
         for one in list(self._waiters):

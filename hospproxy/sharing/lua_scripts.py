@@ -14,7 +14,7 @@ class Script:
     """A Lua script that runs in Redis, with the digest to call it by.
 
     Every script with the header takes the head as KEYS[1], the epoch as ARGV[1] and the latest moment at which it may
-    run as ARGV[2] (``Common.run`` adds them). It returns a list that begins with ``ok``; or ``{'epoch'}`` or
+    run as ARGV[2] (``RedisScripts.run`` adds them). It returns a list that begins with ``ok``; or ``{'epoch'}`` or
     ``{'late'}`` if it did nothing.
 
     :param name: name of its file in ``scripts/``, without ``.lua``.

@@ -17,17 +17,17 @@ from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
 from . import members
 from .arguments import beat_args, burial_args
-from .incoming_news import Ears, NotHeard
+from .incoming_news import IncomingNews, NewsNotApplied
 from .kinds import Away, LinkLike, NamesMaker, Sealing
-from .learnt_names import Naming
+from .learnt_names import LearntNames
 from .lease import Lease
-from .lease_wait import Waiting
+from .lease_wait import LeaseWait
 from .lua_scripts import Script, bare, script
-from .members import Beat, InvalidMembers, View, Wake
-from .news import Everything, News
+from .members import HeartbeatReply, InvalidMembers, MembersView, WakeMessage
+from .news import EverythingStale, News
 from .outbox import Outbox, OutboxMessage
 from .siblings import dead_among
-from .status import Complaints, offer_gauges
+from .status import ProblemLog, offer_gauges
 
 POLL_S = 0.05
 """Seconds between two heartbeats while a writer waits for others to read; and the shortest pause after a failure."""
@@ -40,8 +40,8 @@ MOST_KNOWN = 1000
 _log = Logger()
 
 
-class Shared:
-    """``Sharing`` and ``Common`` for one worker.
+class SharingMember:
+    """``Sharing`` and ``RedisScripts`` for one worker.
 
     :param clock: monotonic time.
     :param names: makes or opens the secret for names of keys.
@@ -69,23 +69,23 @@ class Shared:
         self._meter = meter
         self._random = random
         self._background = Background(
-            _log, "a heartbeat failed (a bug); the next one follows", meter, expected=(Away, NotHeard)
+            _log, "a heartbeat failed (a bug); the next one follows", meter, expected=(Away, NewsNotApplied)
         )
-        self._complain = Complaints(meter)
-        self.naming = Naming(vault, names, timing.prefix, self._complain)
+        self._complain = ProblemLog(meter)
+        self.naming = LearntNames(vault, names, timing.prefix, self._complain)
         self.key = self.naming.key
         self.joined: Hook[[bool]] = Hook()
         """This worker has joined, at its start or in a new epoch. The argument says whether it may have missed news."""
         self.read: Hook[[bytes, int]] = Hook()
         """It has read the log of this epoch up to this number."""
         self.missed: Hook[[]] = Hook()
-        """It has missed news for good; told before its listeners get ``Everything``."""
+        """It has missed news for good; told before its listeners get ``EverythingStale``."""
         self.places: Hook[[]] = Hook()
         """Another worker has returned slots at HOSP, needs some, or has news of the breaker."""
-        self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
+        self._ears = IncomingNews(vault, self.key("log"), clock, timing.timeout_s, meter)
         self._outbox = Outbox(complain=self._complain)
         self._lease = Lease(timing)
-        self._waiting = Waiting(clock, timing, b"")
+        self._waiting = LeaseWait(clock, timing, b"")
         self._is_gone: Callable[[str], bool] = lambda _name: False
         self._run_id: bytes | None = None
         self._connection = 0
@@ -95,7 +95,7 @@ class Shared:
         self._epoch = b""
         self._pos: int | None = None
         self._acked = self._wanted = 0
-        self._view = View()
+        self._view = MembersView()
         self._held_back, self._unheard = False, 0
         self._answered_at = -math.inf
         self._redis_time = (0, 0.0)
@@ -117,7 +117,7 @@ class Shared:
         return self._running and self._opened and self._joined and self._link.is_up and fresh
 
     @property
-    def view(self) -> View:
+    def view(self) -> MembersView:
         """The members, as of the last heartbeat."""
         return self._view
 
@@ -152,7 +152,7 @@ class Shared:
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
     ) -> list[Any]:
-        """Run a script, and return what follows its ``ok``; see ``Common.run``.
+        """Run a script, and return what follows its ``ok``; see ``RedisScripts.run``.
 
         :raise Away: the script did not run, or is not known to have run.
         """
@@ -208,7 +208,7 @@ class Shared:
         if read is not None:
             self._epoch, self._pos = read
         self.member, self._is_gone, self._running = member, is_gone, True
-        self._waiting = Waiting(self._clock, self._timing, member)
+        self._waiting = LeaseWait(self._clock, self._timing, member)
         # Other workers may hold leases from before this worker's start.
         self._lease = Lease(self._timing, effect=self._clock.seconds())
         self._link.on_up(self._up)
@@ -248,11 +248,11 @@ class Shared:
             self.places.tell()
             return
         match members.wake_up(payload):
-            case Wake(epoch, seq) if epoch == self._epoch:
+            case WakeMessage(epoch, seq) if epoch == self._epoch:
                 self._wanted = max(self._wanted, seq)
                 if seq > self._acked:
                     self._soon(0.0)
-            case members.Ack() as ack:
+            case members.ReadAck() as ack:
                 self._view = self._view.with_ack(ack)
                 self._waiting.check(self._view)
             case None:
@@ -293,9 +293,9 @@ class Shared:
             await self._open()
         try:
             await self._beat()
-        except NotHeard:
+        except NewsNotApplied:
             self._unheard += 1
-            if self._unheard >= PATIENCE:  # join anew; serve nothing until ``Everything`` is applied
+            if self._unheard >= PATIENCE:  # join anew; serve nothing until ``EverythingStale`` is applied
                 self._lease, self._pos, self._join_from = self._lease.ended(), None, self._told
                 self.unbroken += 1
             raise
@@ -338,7 +338,7 @@ class Shared:
         self._lease = self._lease.sent(sent)
         reply = await self._evaluate(script("beat", "members"), self._keys(), self._saying(messages, "beat"))
         self._lease = self._lease.answered(self._clock.seconds())
-        beat: Beat = self._judged(members.beat, reply)
+        beat: HeartbeatReply = self._judged(members.beat, reply)
         self._answered_at = self._clock.seconds()
         self._redis_time = (beat.now, self._answered_at)
         self._view = self._view.followed_by(self._epoch, beat, self._answered_at)
@@ -355,7 +355,7 @@ class Shared:
         self._judge_lease(beat, sent)
         await self._bury()
 
-    async def _read(self, beat: Beat, pos: int | None) -> bool:
+    async def _read(self, beat: HeartbeatReply, pos: int | None) -> bool:
         """Apply the news of other workers.
 
         :param pos: position that the heartbeat has reported; None: it joined with this heartbeat.
@@ -369,7 +369,7 @@ class Shared:
             self.missed.tell()
         self._told = beat.last if beat.entries else beat.seq
         heard, must_be_told = self._ears.decode(beat.entries, self.member)
-        await self._ears.hear([Everything(), *heard] if anew else heard)
+        await self._ears.hear([EverythingStale(), *heard] if anew else heard)
         if (epoch, connection) != (self._epoch, self._connection):
             raise Away("the connection was lost meanwhile")
         self._unheard = 0
@@ -381,7 +381,7 @@ class Shared:
             self._again = 0.0
         return anew
 
-    def _judge_lease(self, beat: Beat, sent: float) -> None:
+    def _judge_lease(self, beat: HeartbeatReply, sent: float) -> None:
         assert self._pos is not None
         vanished = self._view.vanished(self.member)
         self._held_back = bool(vanished) or beat.now < beat.began + self._timing.settle_ms

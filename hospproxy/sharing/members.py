@@ -35,7 +35,7 @@ class Member:
 
 
 @frozen(slots=True)
-class Opened:
+class OpenReply:
     """The reply of ``open.lua``: the epoch in Redis, which a worker needs before its first heartbeat.
 
     :param names: the sealed secret for names of keys.
@@ -50,7 +50,7 @@ class Opened:
 
 
 @frozen(slots=True)
-class Beat:
+class HeartbeatReply:
     """The reply of ``beat.lua`` to a heartbeat: new log entries, and what each member has read.
 
     :param now: milliseconds of Redis's time.
@@ -83,7 +83,7 @@ class Beat:
 
 
 @frozen(slots=True)
-class View:
+class MembersView:
     """The members at one moment of an epoch.
 
     :param now: that moment, in milliseconds of Redis's time; 0: no heartbeat was answered yet.
@@ -95,7 +95,7 @@ class View:
     began: int = 0
     members: Mapping[bytes, Member] = field(factory=dict)
 
-    def followed_by(self, epoch: bytes, beat: Beat, at: float) -> View:
+    def followed_by(self, epoch: bytes, beat: HeartbeatReply, at: float) -> MembersView:
         """Return the view after the next heartbeat.
 
         :param at: monotonic seconds of this process at which its reply came.
@@ -105,7 +105,7 @@ class View:
             before = self.members.get(name) if epoch == self.epoch else None
             same = before is not None and before.lease == one.lease
             found[name] = evolve(one, seen=before.seen if before is not None and same else at)
-        return View(epoch, beat.now, beat.began, found)
+        return MembersView(epoch, beat.now, beat.began, found)
 
     def vanished(self, own: bytes) -> list[bytes]:
         """Return the other members whose lease has run out and that have not left."""
@@ -130,7 +130,7 @@ class View:
         others = (one for name, one in self.members.items() if name != own)
         return all(one.pos >= seq or (one.lease < self.now and one.seen < since) for one in others)
 
-    def with_ack(self, ack: Ack) -> View:
+    def with_ack(self, ack: ReadAck) -> MembersView:
         """Return the view after a member has acknowledged entries."""
         one = self.members.get(ack.member)
         if ack.epoch != self.epoch or one is None or one.pos >= ack.pos:
@@ -139,7 +139,7 @@ class View:
 
 
 @frozen(slots=True)
-class Wake:
+class WakeMessage:
     """A worker has appended an urgent entry, and waits until the others have read it."""
 
     epoch: bytes
@@ -147,7 +147,7 @@ class Wake:
 
 
 @frozen(slots=True)
-class Ack:
+class ReadAck:
     """A member has read up to entry ``pos``."""
 
     epoch: bytes
@@ -155,12 +155,12 @@ class Ack:
     pos: int
 
 
-def wake_up(payload: bytes) -> Wake | Ack | None:
+def wake_up(payload: bytes) -> WakeMessage | ReadAck | None:
     """Parse a message of the channel; None if it is invalid."""
     if (found := _WAKE.fullmatch(payload)) is not None:
-        return Wake(found[1], int(found[2]))
+        return WakeMessage(found[1], int(found[2]))
     if (found := _ACK.fullmatch(payload)) is not None:
-        return Ack(found[1], found[2], int(found[3]))
+        return ReadAck(found[1], found[2], int(found[3]))
     return None
 
 
@@ -178,18 +178,18 @@ def refused(reply: Sequence[Any]) -> bytes | None:
     raise InvalidMembers("no reply of a script")
 
 
-def opened(reply: Sequence[Any]) -> Opened:
+def opened(reply: Sequence[Any]) -> OpenReply:
     """Parse the reply of ``open.lua``.
 
     :raise InvalidMembers: it is invalid.
     """
     match reply:
         case [b"ok", bytes(epoch), bytes(names), int(now), int(begun)] if _EPOCH.fullmatch(epoch):
-            return Opened(epoch, names, now, bool(begun))
+            return OpenReply(epoch, names, now, bool(begun))
     raise InvalidMembers("no reply of open")
 
 
-def beat(reply: Sequence[Any]) -> Beat:
+def beat(reply: Sequence[Any]) -> HeartbeatReply:
     """Parse the reply of ``beat.lua``.
 
     :raise InvalidMembers: it is invalid.
@@ -197,7 +197,7 @@ def beat(reply: Sequence[Any]) -> Beat:
     match reply:
         case [b"ok", int(now), int(began), int(seq), int(said), int(pos), list(news), list(members)]:
             entries = tuple(_entry(one) for one in news)
-            return Beat(now, began, seq, said, pos, entries, dict(_member(one) for one in members))
+            return HeartbeatReply(now, began, seq, said, pos, entries, dict(_member(one) for one in members))
     raise InvalidMembers("no reply of beat")
 
 
@@ -206,7 +206,7 @@ def _entry(one: Any) -> tuple[int, bytes, bytes]:
         case [bytes(number), [b"d", bytes(sealed), b"m", bytes(member)]]:
             return _number(number.removesuffix(b"-0")), member, sealed
         case [bytes(number), *_]:
-            # Written by another version, or by hand: it cannot be decrypted, and so counts as ``Everything``.
+            # Written by another version, or by hand: it cannot be decrypted, and so counts as ``EverythingStale``.
             return _number(number.removesuffix(b"-0")), b"", b""
     raise InvalidMembers("no entry of the log")
 

@@ -1,7 +1,7 @@
 """News: the messages that processes send each other, so that none serves what another has invalidated.
 
 To change a format, only add fields, each with a default, so that neighbouring versions understand each other. A
-process reads a kind that it does not know as ``Everything``.
+process reads a kind that it does not know as ``EverythingStale``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Struck(msgspec.Struct, frozen=True, tag="struck", omit_defaults=True):
+class EntriesInvalidated(msgspec.Struct, frozen=True, tag="struck", omit_defaults=True):
     """A write: the cache entries that it may have changed are stale for every process.
 
     :param tags: tags that the write invalidates (memory.staleness).
@@ -28,7 +28,7 @@ class Struck(msgspec.Struct, frozen=True, tag="struck", omit_defaults=True):
     taken: str | None = None
 
 
-class Account(msgspec.Struct, frozen=True, tag="account", omit_defaults=True):
+class AccountChange(msgspec.Struct, frozen=True, tag="account", omit_defaults=True):
     """A change of an account starts, ends, or is left open.
 
     :param reference: of the change; the same at its start and its end.
@@ -50,7 +50,7 @@ class CredentialsRefused(msgspec.Struct, frozen=True, tag="refused"):
     credentials: bytes
 
 
-class Guess(msgspec.Struct, frozen=True, tag="guess", omit_defaults=True):
+class LoginResult(msgspec.Struct, frozen=True, tag="guess", omit_defaults=True):
     """A login failed, or succeeded after failures.
 
     :param address: key of the client address (guard.admission); empty: the news are not about an address.
@@ -65,7 +65,7 @@ class Guess(msgspec.Struct, frozen=True, tag="guess", omit_defaults=True):
     credentials: bytes = b""
 
 
-class Used(msgspec.Struct, frozen=True, tag="used"):
+class TokensUsed(msgspec.Struct, frozen=True, tag="used"):
     """What clients have used of their rate limits since the last such news.
 
     :param credentials: requests, by key of the rate by credentials.
@@ -76,7 +76,7 @@ class Used(msgspec.Struct, frozen=True, tag="used"):
     addresses: dict[bytes, float]
 
 
-class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+class CredentialsAccepted(msgspec.Struct, frozen=True, tag="accepted"):
     """HOSP has accepted these credentials: a login with them is no guess. HOSP still checks each request.
 
     :param credentials: their HMACs.
@@ -85,11 +85,19 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     credentials: tuple[bytes, ...]
 
 
-class Everything(msgspec.Struct, frozen=True, tag="everything"):
+class EverythingStale(msgspec.Struct, frozen=True, tag="everything"):
     """Anything may have changed: all cache entries are stale for every process."""
 
 
-News = Struck | Account | CredentialsRefused | Guess | Used | Accepted | Everything
+News = (
+    EntriesInvalidated
+    | AccountChange
+    | CredentialsRefused
+    | LoginResult
+    | TokensUsed
+    | CredentialsAccepted
+    | EverythingStale
+)
 
 _decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 
@@ -100,8 +108,8 @@ def packed(news: News) -> bytes:
 
 
 def unpacked(data: bytes) -> News:
-    """Decode news; what cannot be decoded may mean anything, so it becomes ``Everything``."""
+    """Decode news; what cannot be decoded may mean anything, so it becomes ``EverythingStale``."""
     try:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return Everything()
+        return EverythingStale()

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable
 from attrs import frozen
 
 from .generations import tags_of
-from .news import Accepted, Everything, Guess, News, Used, packed
+from .news import CredentialsAccepted, EverythingStale, LoginResult, News, TokensUsed, packed
 
 MOST = 500
-"""Most messages; beyond that one ``Everything`` replaces them."""
+"""Most messages; beyond that one ``EverythingStale`` replaces them."""
 MOST_BYTES = 256 << 10
 _OVERHEAD = 200
 
 
 def is_hint(news: News) -> bool:
     """Whether the news invalidate nothing, so that they may be lost."""
-    return isinstance(news, Guess | Used | Accepted)
+    return isinstance(news, LoginResult | TokensUsed | CredentialsAccepted)
 
 
 @frozen(slots=True, eq=False)
@@ -48,11 +48,13 @@ def _message(news: News, urgent: bool) -> OutboxMessage:
     try:
         return OutboxMessage(packed(news), tags_of(news), is_hint(news), urgent)
     except UnicodeEncodeError:  # a lone surrogate in a path: it has no UTF-8
-        return _message(Everything(), urgent)
+        return _message(EverythingStale(), urgent)
 
 
 class Outbox:
-    """The messages to send. Bounded: when they do not fit, hints are dropped and the rest becomes one ``Everything``.
+    """The messages to send, in bounded memory.
+
+    When they do not fit, hints are dropped and one ``EverythingStale`` replaces the rest.
 
     :param most: most messages.
     :param most_bytes: most bytes of messages.
@@ -102,7 +104,7 @@ class Outbox:
         self._bytes = sum(one.size for one in self._messages)
         self._unread += [(seq, one) for one in done.values() if not one.hint]
         if len(self._unread) > self._most or sum(one.size for _, one in self._unread) > self._most_bytes:
-            self._unread = [(seq, _message(Everything(), False))]
+            self._unread = [(seq, _message(EverythingStale(), False))]
 
     def read(self, seq: int) -> None:
         """Note that all members have read the log up to entry ``seq``."""
@@ -127,6 +129,6 @@ class Outbox:
         urgent = any(one.urgent for one in self._messages)
         kept = [one for one in self._messages if not one.hint]
         if len(kept) > self._most // 2 or sum(one.size for one in kept) > self._most_bytes // 2:
-            kept = [_message(Everything(), urgent)]
+            kept = [_message(EverythingStale(), urgent)]
         self._messages = kept
         self._bytes = sum(one.size for one in kept)

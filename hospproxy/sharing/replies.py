@@ -39,7 +39,7 @@ class ErrorReply(Exception):
         self.code = code
 
 
-class Replies:
+class ReplyParser:
     """Incremental parser: bytes in, replies out (bytes, int, None, a list of these, or an ErrorReply)."""
 
     def __init__(self) -> None:

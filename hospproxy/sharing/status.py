@@ -7,12 +7,12 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from ..interfaces import IMeter
-from .members import View
+from .members import MembersView
 
 _log = Logger()
 
 
-class Complaints:
+class ProblemLog:
     """Logs each problem once. No text holds content of commands, so there are only few different ones."""
 
     def __init__(self, meter: IMeter) -> None:
@@ -30,8 +30,8 @@ class Complaints:
         self(f"Redis sent an invalid reply ({what}): check that nothing else writes below redis.prefix")
 
 
-class Standing(Protocol):
-    """The state to show; ``Shared`` provides it."""
+class SharingState(Protocol):
+    """The state to show; ``SharingMember`` provides it."""
 
     member: bytes
 
@@ -45,10 +45,10 @@ class Standing(Protocol):
     def held_back(self) -> bool: ...
 
     @property
-    def view(self) -> View: ...
+    def view(self) -> MembersView: ...
 
 
-def offer_gauges(meter: IMeter, worker: Standing) -> None:
+def offer_gauges(meter: IMeter, worker: SharingState) -> None:
     """Register the gauges of sharing."""
 
     def vanished() -> float:
@@ -60,7 +60,7 @@ def offer_gauges(meter: IMeter, worker: Standing) -> None:
     meter.gauge("sharing_members", vanished, state="vanished")
 
 
-def trouble_of(worker: Standing) -> str | None:
+def trouble_of(worker: SharingState) -> str | None:
     """Say in a few words why nothing is served from the cache now; None if it is served."""
     if worker.may_serve:
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..record.sinks.positions import FOLDER as POSITIONS
-from ..record.trail.files import Files, OsFiles
+from ..record.trail.files import OsFiles, TrailFiles
 from ..record.trail.identity import FILE as TRAIL_ID
 from ..record.trail.names import PACKED, TOMBSTONE, FileName, of_journal, parse
 from ..record.trail.scan import scan
@@ -105,7 +105,7 @@ def _copy_database(source: Path, target: Path) -> None:
         read.close()
 
 
-def _copy_trail(source: Path, target: Path, files: Files) -> list[JournalFiles]:
+def _copy_trail(source: Path, target: Path, files: TrailFiles) -> list[JournalFiles]:
     """Copy every file of the trail; of each journal's last file only the part whose hash chain is intact."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = files.names(source) if source.is_dir() else []
@@ -113,7 +113,7 @@ def _copy_trail(source: Path, target: Path, files: Files) -> list[JournalFiles]:
     return [_copy_journal(source, target, files, of_journal(names, journal)) for journal in journals]
 
 
-def _copy_journal(source: Path, target: Path, files: Files, names: list[FileName]) -> JournalFiles:
+def _copy_journal(source: Path, target: Path, files: TrailFiles, names: list[FileName]) -> JournalFiles:
     once = list({name.number: name for name in names if name.form != PACKED or _alone(name, names)}.values())
     for name in once[:-1]:
         _copy_whole(source, target, name)
@@ -132,7 +132,7 @@ def _alone(name: FileName, names: list[FileName]) -> bool:
     return not any(other.stem == name.stem and other.form != PACKED for other in names)
 
 
-def _opened(files: Files, source: Path, name: FileName):  # type: ignore[no-untyped-def]  # a BinaryIO
+def _opened(files: TrailFiles, source: Path, name: FileName):  # type: ignore[no-untyped-def]  # a BinaryIO
     try:
         return files.read(source, name.name)
     except FileNotFoundError:  # the proxy has packed it meanwhile

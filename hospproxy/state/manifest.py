@@ -18,7 +18,7 @@ class StateError(Exception):
     """A backup cannot be made or used; the text is for the terminal."""
 
 
-class File(msgspec.Struct, frozen=True):
+class BackupFile(msgspec.Struct, frozen=True):
     """One file of the backup, with its size in bytes and its hash.
 
     :param path: relative to the state folder.
@@ -51,7 +51,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     format: int
     taken: str
-    files: list[File]
+    files: list[BackupFile]
     journals: list[JournalFiles]
     elsewhere: list[str]
 
@@ -95,7 +95,7 @@ def keep(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def measured(folder: Path) -> list[File]:
+def measured(folder: Path) -> list[BackupFile]:
     """List every file below a folder, with size and hash.
 
     :raise StateError: it holds something that is neither file nor folder. A link would restore another file's
@@ -110,9 +110,9 @@ def measured(folder: Path) -> list[File]:
     return found
 
 
-def _measured(folder: Path, path: Path) -> File:
+def _measured(folder: Path, path: Path) -> BackupFile:
     content = sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             content.update(block)
-    return File(str(path.relative_to(folder)), path.stat().st_size, content.hexdigest())
+    return BackupFile(str(path.relative_to(folder)), path.stat().st_size, content.hexdigest())

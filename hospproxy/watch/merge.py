@@ -20,7 +20,7 @@ _SUMMED = ("counter", "histogram")
 _ONE_PROCESS = "process_"
 
 
-class Series(msgspec.Struct, frozen=True, array_like=True):
+class MetricSeries(msgspec.Struct, frozen=True, array_like=True):
     """One sample of a metric, in a form that the workers' channel carries.
 
     :param name: of the sample: the family's name with ``_total``, ``_bucket`` … appended.
@@ -31,7 +31,7 @@ class Series(msgspec.Struct, frozen=True, array_like=True):
     value: float
 
 
-class Family(msgspec.Struct, frozen=True, array_like=True):
+class MetricFamily(msgspec.Struct, frozen=True, array_like=True):
     """All series of one metric, with its name, type and help text.
 
     :param kind: "counter", "gauge", "histogram" …, as Prometheus calls them.
@@ -40,7 +40,7 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
     name: str
     kind: str
     help: str
-    series: list[Series]
+    series: list[MetricSeries]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     :param reasons: why it should get no requests: check → reason.
     """
 
-    families: list[Family]
+    families: list[MetricFamily]
     reasons: dict[str, str]
 
 
@@ -65,7 +65,7 @@ class Overview(msgspec.Struct, frozen=True):
 
     seen: dict[int, Snapshot]
     missing: dict[int, str]
-    rest: list[Family] = []
+    rest: list[MetricFamily] = []
     restarts: dict[int, int] = {}
     failures: dict[int, int] = {}
 
@@ -73,11 +73,14 @@ class Overview(msgspec.Struct, frozen=True):
 def snapshot_of(collectors: Iterable[Any], reasons: Mapping[str, str]) -> Snapshot:
     """Take a snapshot of prometheus-client registries or metrics."""
     families = [
-        Family(
+        MetricFamily(
             family.name,
             family.type,
             family.documentation,
-            [Series(sample.name, dict(sample.labels), float(sample.value)) for sample in family.samples],
+            [
+                MetricSeries(sample.name, dict(sample.labels), float(sample.value))
+                for sample in family.samples
+            ],
         )
         for collector in collectors
         for family in collector.collect()
@@ -85,12 +88,12 @@ def snapshot_of(collectors: Iterable[Any], reasons: Mapping[str, str]) -> Snapsh
     return Snapshot(families, dict(reasons))
 
 
-def summable(families: Iterable[Family]) -> list[Family]:
+def summable(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     """Return the families whose counts stay in the sum after their worker has ended."""
     return [each for each in families if each.kind in _SUMMED and not each.name.startswith(_ONE_PROCESS)]
 
 
-def summed(families: Iterable[Family]) -> list[Family]:
+def summed(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     """Merge families of the same name, and sum their series."""
     merged = _Merged()
     for family in families:
@@ -102,10 +105,10 @@ class _Merged:
     """Sums of series, by family, then by name and labels, in the order of their arrival."""
 
     def __init__(self) -> None:
-        self._heads: dict[str, Family] = {}
+        self._heads: dict[str, MetricFamily] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
-    def add(self, family: Family, **labels: str) -> None:
+    def add(self, family: MetricFamily, **labels: str) -> None:
         """Add a family of one worker to the sums, series by series.
 
         :param labels: labels to add to each of its series.
@@ -116,10 +119,10 @@ class _Merged:
             key = (series.name, tuple({**series.labels, **labels}.items()))
             values[key] = values.get(key, 0.0) + series.value
 
-    def families(self) -> Iterator[Family]:
+    def families(self) -> Iterator[MetricFamily]:
         for name, head in self._heads.items():
-            series = [Series(key[0], dict(key[1]), value) for key, value in self._values[name].items()]
-            yield Family(name, head.kind, head.help, series)
+            series = [MetricSeries(key[0], dict(key[1]), value) for key, value in self._values[name].items()]
+            yield MetricFamily(name, head.kind, head.help, series)
 
 
 def merged(overview: Overview) -> bytes:
@@ -137,7 +140,7 @@ def merged(overview: Overview) -> bytes:
     return _exposed(found.families())
 
 
-def _of_workers(overview: Overview) -> Iterator[Family]:
+def _of_workers(overview: Overview) -> Iterator[MetricFamily]:
     """Build the metrics about the workers themselves."""
     slots = sorted({*overview.seen, *overview.missing})
     numbers: dict[str, list[tuple[dict[str, str], float]]] = {
@@ -152,12 +155,12 @@ def _of_workers(overview: Overview) -> Iterator[Family]:
     }
     for metric in OF_WORKERS:
         name = f"{PREFIX}_{metric.name}"
-        series = [Series(name, labels, value) for labels, value in numbers[metric.name]]
+        series = [MetricSeries(name, labels, value) for labels, value in numbers[metric.name]]
         family = name.removesuffix("_total") if metric.kind == "counter" else name
-        yield Family(family, metric.kind, metric.help, series)
+        yield MetricFamily(family, metric.kind, metric.help, series)
 
 
-def _exposed(families: Iterable[Family]) -> bytes:
+def _exposed(families: Iterable[MetricFamily]) -> bytes:
     made = []
     for family in families:
         one = Exposed(family.name, family.help, family.kind)
@@ -177,12 +180,12 @@ class _Fixed:
         return self._families
 
 
-class Kept:
+class KeptCounts:
     """The last counts of every worker, so that sums never fall."""
 
     def __init__(self) -> None:
-        self._latest: dict[int, list[Family]] = {}
-        self._ended: list[Family] = []
+        self._latest: dict[int, list[MetricFamily]] = {}
+        self._ended: list[MetricFamily] = []
 
     def saw(self, slot: int, snapshot: Snapshot) -> None:
         """Note the counts of a worker."""
@@ -192,7 +195,7 @@ class Kept:
         """Add the counts of an ended worker to the ended sums; its successor starts at zero."""
         self._ended = summed((*self._ended, *self._latest.pop(slot, ())))
 
-    def without(self, seen: Iterable[int]) -> list[Family]:
+    def without(self, seen: Iterable[int]) -> list[MetricFamily]:
         """Sum the counts of all workers, ended ones included, that are not in ``seen``."""
         silent = [family for slot in self._latest.keys() - set(seen) for family in self._latest[slot]]
         return summed((*self._ended, *silent))

@@ -21,22 +21,22 @@ from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
 from .. import collector, privileges, signals
-from ..channel import Channel, LogForwarder, Once
+from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
 from ..worker_identity import Seat
 from .messages import (
     MOST_OF_ALL,
-    Ask,
-    Gather,
-    Gathered,
-    Ready,
-    Reload,
-    Start,
-    Stop,
-    Told,
+    GatherQuestion,
+    GatherReply,
+    ReloadWorker,
+    SnapshotQuestion,
+    SnapshotReply,
+    StartWorker,
+    StopWorker,
     ToWorker,
+    WorkerReady,
 )
 
 if TYPE_CHECKING:
@@ -73,27 +73,27 @@ class Child:
         )
         for trouble in privileges.harden():
             print(f"hospproxy: warning: could not give up a privilege: {trouble}", file=sys.stderr)
-        self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, Once(self.channel))
+        self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, SingleProtocolFactory(self.channel))
         os.close(CHANNEL_FD)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._end)
 
     def _received(self, message: ToWorker) -> None:
         match message:
-            case Start():
+            case StartWorker():
                 self._start(message)
-            case Reload():
+            case ReloadWorker():
                 if self._service is not None:
                     self._service.reload()
-            case Stop():
+            case StopWorker():
                 signals.stop_once(self._reactor)
-            case Ask():
+            case SnapshotQuestion():
                 self._tell(message.id)
-            case Gathered():
+            case GatherReply():
                 waiting = self._gathering.pop(message.id, None)
                 if waiting is not None:
                     waiting.callback(message.overview)
 
-    def _start(self, start: Start) -> None:
+    def _start(self, start: StartWorker) -> None:
         from ..service import build
 
         # Safe: it comes from our own parent, through a socket pair that no other process has.
@@ -119,7 +119,7 @@ class Child:
         except Exception:
             traceback.print_exc()
             leave(1)
-        self.channel.say(Ready())
+        self.channel.say(WorkerReady())
 
     def _snapshot(self) -> Snapshot:
         assert self._service is not None
@@ -127,7 +127,7 @@ class Child:
 
     def _tell(self, number: int) -> None:
         if self._service is not None:
-            self.channel.say(Told(number, self._snapshot()))
+            self.channel.say(SnapshotReply(number, self._snapshot()))
 
     async def _gather(self, own: Snapshot) -> Overview:
         """Collect the snapshots of all workers.
@@ -140,7 +140,7 @@ class Child:
         answer: Deferred[Overview] = Deferred()
         self._gathering[number] = answer
         answer.addTimeout(_GATHER_S, self._reactor)
-        self.channel.say(Gather(number, own))
+        self.channel.say(GatherQuestion(number, own))
         try:
             return await answer
         except defer.TimeoutError:

@@ -6,14 +6,14 @@ from typing import Final
 
 import msgspec
 
-from ..channel import MOST_BYTES, Said
+from ..channel import MOST_BYTES, WorkerLogLine
 from ..watch.merge import Overview, Snapshot
 
 MOST_OF_ALL: Final = 65 * MOST_BYTES
 """The same for a message with all snapshots: of 64 workers, and the merged one of workers that have exited."""
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
+class StartWorker(msgspec.Struct, frozen=True, tag="start"):
     """To a worker: start to serve.
 
     :param settings: the settings, pickled. Paths in them are absolute, and secrets are included that the environment
@@ -31,44 +31,44 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         return f"Start(slot={self.slot})"
 
 
-class Reload(msgspec.Struct, frozen=True, tag="reload"):
+class ReloadWorker(msgspec.Struct, frozen=True, tag="reload"):
     """To a worker: read certificates and secrets again."""
 
 
-class Stop(msgspec.Struct, frozen=True, tag="stop"):
+class StopWorker(msgspec.Struct, frozen=True, tag="stop"):
     """To a worker: finish the requests in flight, then exit."""
 
 
-class Ask(msgspec.Struct, frozen=True, tag="ask"):
+class SnapshotQuestion(msgspec.Struct, frozen=True, tag="ask"):
     """To a worker: send a snapshot of your metrics and health."""
 
     id: int
 
 
-class Gathered(msgspec.Struct, frozen=True, tag="gathered"):
-    """To a worker: the snapshots of all workers; the reply to ``Gather``."""
+class GatherReply(msgspec.Struct, frozen=True, tag="gathered"):
+    """To a worker: the snapshots of all workers; the reply to ``GatherQuestion``."""
 
     id: int
     overview: Overview
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """From a worker: it accepts connections now."""
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
-    """From a worker: its snapshot; the reply to ``Ask``."""
+class SnapshotReply(msgspec.Struct, frozen=True, tag="told"):
+    """From a worker: its snapshot; the reply to ``SnapshotQuestion``."""
 
     id: int
     snapshot: Snapshot
 
 
-class Gather(msgspec.Struct, frozen=True, tag="gather"):
+class GatherQuestion(msgspec.Struct, frozen=True, tag="gather"):
     """From a worker: collect the snapshots of all others; its own is included."""
 
     id: int
     own: Snapshot
 
 
-ToWorker = Start | Reload | Stop | Ask | Gathered
-FromWorker = Ready | Said | Told | Gather
+ToWorker = StartWorker | ReloadWorker | StopWorker | SnapshotQuestion | GatherReply
+FromWorker = WorkerReady | WorkerLogLine | SnapshotReply | GatherQuestion

@@ -20,10 +20,10 @@ from ..config import Settings
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
-from ..watch.merge import Kept, Overview, Snapshot
+from ..watch.merge import KeptCounts, Overview, Snapshot
 from . import listening_sockets
-from .messages import Gather, Gathered, Reload, Stop
-from .worker_slot import Post
+from .messages import GatherQuestion, GatherReply, ReloadWorker, StopWorker
+from .worker_slot import WorkerSlot
 
 _log = Logger()
 KILLED_S: Final = 2.0
@@ -53,8 +53,8 @@ class Supervisor(Service):
         self._lock = lock
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
-        self._posts: list[Post] = []
-        self._kept = Kept()
+        self._posts: list[WorkerSlot] = []
+        self._kept = KeptCounts()
         self._all_served = self._stopping = False
         self._emptied: Deferred[None] | None = None
         self._background = Background(
@@ -85,7 +85,7 @@ class Supervisor(Service):
         for slot in range(self._settings.workers):
             sockets = (self._clients, self._admin if slot == 0 else ())
             self._posts.append(
-                Post(slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno())
+                WorkerSlot(slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno())
             )
         # Install twice: a reactor that starts to run replaces the handlers with its own.
         stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
@@ -97,9 +97,9 @@ class Supervisor(Service):
     def reload(self) -> None:
         """Tell all workers to read certificates and secrets again."""
         for post in self._posts:
-            post.say(Reload())
+            post.say(ReloadWorker())
 
-    def serves(self, post: Post) -> None:
+    def serves(self, post: WorkerSlot) -> None:
         """A worker accepts connections now (Chief)."""
         if self._stopping:
             return
@@ -124,7 +124,7 @@ class Supervisor(Service):
             scheme = self._settings.admin.address.scheme
             _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
 
-    def ended(self, post: Post, why: str) -> None:
+    def ended(self, post: WorkerSlot, why: str) -> None:
         """A worker has exited (Chief)."""
         self._kept.ended(post.slot)
         if self._stopping:
@@ -143,14 +143,14 @@ class Supervisor(Service):
                 slot=post.slot, why=why, pause_s=pause_s,
             )  # fmt: skip
 
-    def asked(self, post: Post, question: Gather) -> None:
+    def asked(self, post: WorkerSlot, question: GatherQuestion) -> None:
         """A worker asks for the snapshots of all workers (Chief)."""
         self._background.run(self._answer(post, question))
 
-    async def _answer(self, post: Post, question: Gather) -> None:
-        post.say(Gathered(question.id, await self._gather(post, question.own)))
+    async def _answer(self, post: WorkerSlot, question: GatherQuestion) -> None:
+        post.say(GatherReply(question.id, await self._gather(post, question.own)))
 
-    async def _gather(self, asker: Post, own: Snapshot) -> Overview:
+    async def _gather(self, asker: WorkerSlot, own: Snapshot) -> Overview:
         seen, missing = {asker.slot: own}, {}
         restarts = {post.slot: post.restarts for post in self._posts}
         others = [post for post in self._posts if post is not asker]
@@ -184,7 +184,7 @@ class Supervisor(Service):
         listening_sockets.close((*self._clients, *self._admin))
         for post in self._posts:
             post.stay_away()
-            post.say(Stop())
+            post.say(StopWorker())
         emptied = self._emptied = Deferred()
         self._late = self._reactor.callLater(self._settings.drain_s + GRACE_S, self._kill)
 

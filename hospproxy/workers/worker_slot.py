@@ -12,31 +12,39 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from ..channel import Channel, Once, Said, log_again
+from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
 from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
 from ..watch.merge import Snapshot
 from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD
-from .messages import Ask, FromWorker, Gather, Ready, Start, Told, ToWorker
+from .messages import (
+    FromWorker,
+    GatherQuestion,
+    SnapshotQuestion,
+    SnapshotReply,
+    StartWorker,
+    ToWorker,
+    WorkerReady,
+)
 
 _log = Logger()
 ANSWER_S: Final = 1.0
-"""Seconds that a worker has to answer ``Ask``."""
+"""Seconds that a worker has to answer ``SnapshotQuestion``."""
 
 
-class Chief(Protocol):
+class SlotSupervisor(Protocol):
     """What a post calls on its supervisor."""
 
-    def serves(self, post: Post) -> None:
+    def serves(self, post: WorkerSlot) -> None:
         """The post's worker accepts connections now."""
 
-    def ended(self, post: Post, why: str) -> None:
+    def ended(self, post: WorkerSlot, why: str) -> None:
         """The post's worker process has exited."""
 
-    def asked(self, post: Post, question: Gather) -> None:
+    def asked(self, post: WorkerSlot, question: GatherQuestion) -> None:
         """The post's worker asks for the snapshots of all workers."""
 
 
-class Post:
+class WorkerSlot:
     """One slot and its current worker process.
 
     :param sockets: for the worker: those for clients, those of the admin listener.
@@ -44,7 +52,7 @@ class Post:
     :param lock: descriptor of the state folder's lock, which the worker holds too.
     :param ends: descriptor of the memory in which workers note how far their journals are on disk.
     :ivar restarts: how often the worker was replaced.
-    :ivar failures: how often the worker did not answer ``Ask`` in time.
+    :ivar failures: how often the worker did not answer ``SnapshotQuestion`` in time.
     :ivar served: a process in this slot has served at some time.
     """
 
@@ -52,7 +60,7 @@ class Post:
         self,
         slot: int,
         reactor: Any,
-        chief: Chief,
+        chief: SlotSupervisor,
         settings: bytes,
         sockets: tuple[Sequence[socket.socket], Sequence[socket.socket]],
         lock: int | None = None,
@@ -121,8 +129,8 @@ class Post:
                 lambda: self._cut_off(channel),
             )
             self._channel = channel
-            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(channel))
-        channel.say(Start(self.slot, self._settings, len(clients), len(admin)))
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(channel))
+        channel.say(StartWorker(self.slot, self._settings, len(clients), len(admin)))
 
     def start_again(self) -> float:
         """Replace a process that has exited, at once or after a pause; return the pause in seconds."""
@@ -160,25 +168,25 @@ class Post:
             return result
 
         answer.addTimeout(ANSWER_S, self._reactor).addBoth(forget)
-        self.say(Ask(number))
+        self.say(SnapshotQuestion(number))
         return answer
 
     def _received(self, channel: Channel, message: FromWorker) -> None:
-        if isinstance(message, Said):
+        if isinstance(message, WorkerLogLine):
             log_again(message, "worker {slot}", slot=self.slot)
         elif channel is self._channel:
             self._heard(message)
 
     def _heard(self, message: FromWorker) -> None:
         match message:
-            case Ready():
+            case WorkerReady():
                 self.ready = self.served = True
                 self._chief.serves(self)
-            case Told():
+            case SnapshotReply():
                 answer = self._asked.pop(message.id, None)
                 if answer is not None:
                     answer.callback(message.snapshot)
-            case Gather():
+            case GatherQuestion():
                 self._chief.asked(self, message)
 
     def _cut_off(self, channel: Channel) -> None:

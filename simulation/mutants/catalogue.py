@@ -12,7 +12,7 @@ _MEMORY = (
     Mutant(
         "cache-keeps-after-write",
         "hospproxy/memory/memory.py",
-        "            self.store.mark_tag(tag, Mark.STRUCK)\n            self.keeper.mark(tag, Mark.STRUCK)\n"
+        "            self.store.mark_tag(tag, EntryMark.STRUCK)\n            self.keeper.mark(tag, EntryMark.STRUCK)\n"
         "            self.fills.doom((tag,))\n        if may_let_in",
         "            self.fills.doom((tag,))\n        if may_let_in",
         "a write strikes nothing in memory",
@@ -20,8 +20,9 @@ _MEMORY = (
     Mutant(
         "fills-not-doomed",
         "hospproxy/memory/memory.py",
-        "            self.keeper.mark(tag, Mark.STRUCK)\n            self.fills.doom((tag,))\n        if may_let_in",
-        "            self.keeper.mark(tag, Mark.STRUCK)\n        if may_let_in",
+        "            self.keeper.mark(tag, EntryMark.STRUCK)\n            self.fills.doom((tag,))\n"
+        "        if may_let_in",
+        "            self.keeper.mark(tag, EntryMark.STRUCK)\n        if may_let_in",
         "an answer that was under way during a write is kept",
         habits=("note", "edit", "flood"),
     ),
@@ -69,7 +70,7 @@ _MEMORY = (
     Mutant(
         "own-write-not-hidden",
         "hospproxy/memory/cache.py",
-        '        if mark is Mark.HIDDEN:\n            self._note(exchange, "hidden")',
+        '        if mark is EntryMark.HIDDEN:\n            self._note(exchange, "hidden")',
         '        if False:\n            self._note(exchange, "hidden")',
         "while HOSP fails one reads what was before one's own write",
         scene="filters not applied",
@@ -77,7 +78,7 @@ _MEMORY = (
     Mutant(
         "stale-not-marked",
         "hospproxy/memory/cache.py",
-        'why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"',
+        'why = b"stale-if-error" if mark is EntryMark.CLEAN else b"stale-if-error-invalidated"',
         'why = b"stale-if-error"',
         "what a write has struck is given out unmarked while HOSP fails",
     ),
@@ -206,7 +207,7 @@ _OUTWARD = (
     Mutant(
         "found-whatever-it-says",
         "hospproxy/outward/writes/verdict.py",
-        "    equal = [(row, age) for how, row, age in alike if how is Likeness.YES]",
+        "    equal = [(row, age) for how, row, age in alike if how is ValueMatch.YES]",
         "    equal = [(row, age) for how, row, age in alike]",
         "any new record passes for a lost write's",
         habits=("note",),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.budget import BodyBudget, Held
+from hospproxy.arrival.budget import BodyBudget, BudgetShare
 from hospproxy.errors import OverCapacity
 
 
@@ -42,7 +42,7 @@ class BudgetTests(SynchronousTestCase):
 class HeldTests(SynchronousTestCase):
     def test_sizes_are_set_not_added(self) -> None:
         budget = BodyBudget(10)
-        held = Held(budget)
+        held = BudgetShare(budget)
         held.body(3)
         held.body(5)
         held.read(4)

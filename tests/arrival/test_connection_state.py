@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival import connection_state
 from hospproxy.arrival.connection_state import TABLE, Event, IllegalTransition, State, after
-from hospproxy.arrival.limit_log import Tally
+from hospproxy.arrival.limit_log import LimitLog
 from hospproxy.errors import Refused
 from tests.arrival.connection_driver import Driven
 from tests.arrival.memory_transport import read_answers
@@ -239,7 +239,7 @@ class PipelineTests(SynchronousTestCase):
         """The limits that were hit by ``max_pipelined`` requests and this one, sent without waiting."""
         hit: list[str] = []
         there = Driven()
-        self.patch(Tally, "hit", lambda _, limit, address: hit.append(limit))
+        self.patch(LimitLog, "hit", lambda _, limit, address: hit.append(limit))
         there.send(get() * LIMITS.max_pipelined + last)
         while there.handler.owed:
             there.handler.respond()

@@ -6,13 +6,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.budget import BodyBudget
-from hospproxy.arrival.flow_control import Outflow
+from hospproxy.arrival.flow_control import FlowControl
 
 
 class OutflowTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.budget, self.room = Clock(), BodyBudget(1000), 0
-        self.outflow = Outflow(self.clock, self.budget, 60, self.has_room)
+        self.outflow = FlowControl(self.clock, self.budget, 60, self.has_room)
 
     def has_room(self) -> None:
         self.room += 1
@@ -52,7 +52,7 @@ class TakenTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.outflow = Outflow(self.clock, BodyBudget(1000), 60, lambda: None)
+        self.outflow = FlowControl(self.clock, BodyBudget(1000), 60, lambda: None)
         self.told: list[bool] = []
 
     def rounds(self, count: int) -> None:

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.factory import Http1Factory
-from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.front.trust import TrustedProxies
+from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.errors import RecordFailed
 from hospproxy.messages import Headers, Request, Response
 from tests.arrival.memory_transport import Line, Recorder, Slow
@@ -56,7 +56,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual([each.path for each in line.handler.handled], [b"/1"])
 
     def test_what_the_handler_is_told(self) -> None:
-        line = Line(plain=None, trust=Trust.of(["192.0.2.0/24"]))
+        line = Line(plain=None, trust=TrustedProxies.of(["192.0.2.0/24"]))
         line.send(
             get(b"/a?b", b"X-Forwarded-For: 198.51.100.1", b"X-Forwarded-Proto: http", b"X-Request-Id: abc")
         )
@@ -130,16 +130,16 @@ class AdmissionTests(SynchronousTestCase):
     def test_https_by_name_only(self) -> None:
         """RFC 9110 §7.4."""
         self.assertIsNone(self.refusal(get(b"https://a/")))
-        self.assertEqual(self.refusal(get(b"https://a/"), PlainPolicy(Plain.SERVE)), (421, "GET"))
+        self.assertEqual(self.refusal(get(b"https://a/"), PlainPolicy(PlainHttpMode.SERVE)), (421, "GET"))
 
     def test_the_plain_port(self) -> None:
         body = post(b"secret", b"Content-Length: 6")
         self.assertEqual(self.refusal(body, PlainPolicy()), (403, "POST"))
-        self.assertEqual(self.refusal(get(), PlainPolicy(Plain.REDIRECT)), (308, "GET"))
-        self.assertEqual(self.refusal(body, PlainPolicy(Plain.REDIRECT)), (403, "POST"))
+        self.assertEqual(self.refusal(get(), PlainPolicy(PlainHttpMode.REDIRECT)), (308, "GET"))
+        self.assertEqual(self.refusal(body, PlainPolicy(PlainHttpMode.REDIRECT)), (403, "POST"))
 
     def test_redirection(self) -> None:
-        line = Line(plain=PlainPolicy(Plain.REDIRECT, 8443))
+        line = Line(plain=PlainPolicy(PlainHttpMode.REDIRECT, 8443))
         line.send(request(b"HEAD", b"/x?y"))
         (answer,) = line.answers()
         self.assertEqual((answer.status, answer.headers["location"]), (308, "https://a:8443/x?y"))

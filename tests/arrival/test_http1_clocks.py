@@ -9,7 +9,7 @@ from hospproxy.arrival.budget import BodyBudget
 from hospproxy.arrival.drain import FIRST_REQUEST_S, SWEEP_S
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
-from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.messages import Response
 from tests.arrival.memory_transport import Line, Recorder, Slow
 from tests.corpus import LIMITS
@@ -96,7 +96,7 @@ class ClockTests(SynchronousTestCase):
 
 class BackPressureTests(SynchronousTestCase):
     def test_a_slow_reader_is_cut_off(self) -> None:
-        for plain in (None, PlainPolicy(Plain.SERVE)):
+        for plain in (None, PlainPolicy(PlainHttpMode.SERVE)):
             line = Line(Recorder(answer=lambda _: Response(200, body=b"x" * 1000)), room=100, plain=plain)
             line.send(get())
             for _ in range(int(LIMITS.write_timeout_s)):
@@ -193,7 +193,7 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(line.clock.getDelayedCalls(), [])
 
     def test_idle_ones_close_at_once(self) -> None:
-        for plain in (None, PlainPolicy(Plain.SERVE)):
+        for plain in (None, PlainPolicy(PlainHttpMode.SERVE)):
             line = Line(plain=plain)
             line.send(get())
             self.assertEqual(self.drain(line), [None])
@@ -201,7 +201,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_a_first_request_on_its_way_is_answered(self) -> None:
         """The client has connected, and its request is under way: a closed port would cost it this request."""
-        for plain in (None, PlainPolicy(Plain.SERVE)):
+        for plain in (None, PlainPolicy(PlainHttpMode.SERVE)):
             line = Line(plain=plain)
             done = self.drain(line)
             line.pass_time(FIRST_REQUEST_S - SWEEP_S)
@@ -212,7 +212,7 @@ class DrainTests(SynchronousTestCase):
             self.assertEqual((done, line.clock.getDelayedCalls()), ([None], []))
 
     def test_the_grace_for_a_first_request_is_short(self) -> None:
-        for plain in (None, PlainPolicy(Plain.SERVE)):
+        for plain in (None, PlainPolicy(PlainHttpMode.SERVE)):
             for began in (b"", b"\r\n"):
                 line = Line(plain=plain)
                 line.send(began)

@@ -5,7 +5,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.descriptors import KEPT_BACK, open_files, within_descriptors
-from hospproxy.arrival.limit_log import LOG_S, Tally
+from hospproxy.arrival.limit_log import LOG_S, LimitLog
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 
@@ -13,7 +13,7 @@ from hospproxy.watch.metrics import Metrics
 class TallyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.meter = Clock(), Metrics(strict=True)
-        self.tally = Tally(self.clock, ArrivalSettings(max_fields=7), self.meter)
+        self.tally = LimitLog(self.clock, ArrivalSettings(max_fields=7), self.meter)
         self.said: list[tuple[str, int, str, int]] = []
 
         def observe(event: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.factory import Http1Factory
-from hospproxy.arrival.front.trust import Trust
+from hospproxy.arrival.front.trust import TrustedProxies
 from hospproxy.arrival.limits import RATE_AFTER_S, body_time
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.messages import Response
@@ -22,12 +22,14 @@ from tests.corpus import LIMITS
 from tests.corpus.case import get, post
 
 
-def house_of(handler: Recorder | None = None, trust: Trust | None = None, **limits: Any) -> ListenerContext:
+def house_of(
+    handler: Recorder | None = None, trust: TrustedProxies | None = None, **limits: Any
+) -> ListenerContext:
     return ListenerContext(
         handler=handler or Recorder(),
         clock=Clock(),
         limits=evolve(LIMITS, **limits),
-        trust=trust or Trust(),
+        trust=trust or TrustedProxies(),
         wall=lambda: 0.0,
         meter=Metrics(strict=True),
     )
@@ -73,7 +75,7 @@ class ConnectionLimitTests(LimitCase):
         self.assertEqual(len(context.crowd), 0)
 
     def test_proxies_in_front_are_exempt(self) -> None:
-        context = house_of(trust=Trust.of(["192.0.2.0/24"]), max_connections_per_address=1)
+        context = house_of(trust=TrustedProxies.of(["192.0.2.0/24"]), max_connections_per_address=1)
         self.assertEqual([self.line(context).gone for _ in range(3)], [False] * 3)
 
     def test_an_ipv6_host_has_a_network_to_itself(self) -> None:

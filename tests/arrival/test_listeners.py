@@ -16,12 +16,12 @@ from zope.interface.verify import verifyObject
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import ProxyHeaderFactory
-from hospproxy.arrival.front.trust import Trust
+from hospproxy.arrival.front.trust import TrustedProxies
 from hospproxy.arrival.listener_context import ListenerContext, new_request_id
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
-from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.arrival.tls.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
-from hospproxy.arrival.tls.contexts import Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.contexts import TlsConnectionCreator, TlsContexts, TlsFactory
 from hospproxy.interfaces import IHandler
 from tests.arrival.memory_transport import Recorder
 from tests.arrival.tls.test_certificates import NOW
@@ -55,12 +55,12 @@ class ListenersTests(SynchronousTestCase):
         (first, second, third) = self.bound()
         self.assertEqual((first[:2], type(first[2])), (("127.0.0.1", 8443), TlsFactory))
         self.assertEqual(second[:2], ("0.0.0.0", 8080))
-        self.assertEqual(second[2].plain, PlainPolicy(Plain.REDIRECT, 8443))
+        self.assertEqual(second[2].plain, PlainPolicy(PlainHttpMode.REDIRECT, 8443))
         self.assertEqual((third[:2], type(third[2])), (("::1", 9443), TlsFactory))
 
     def test_a_proxy_header_comes_before_everything(self) -> None:
-        own = Trust.of(["192.0.2.0/24"]).networks
-        self.context.trust = Trust.of(["10.0.0.0/8"])
+        own = TrustedProxies.of(["192.0.2.0/24"]).networks
+        self.context.trust = TrustedProxies.of(["10.0.0.0/8"])
         self.make(
             Listener("https://127.0.0.1:1", proxy_protocol=True),
             Listener("http://127.0.0.1:2", proxy_protocol=True, proxy_protocol_from=own),
@@ -178,7 +178,7 @@ class SmallPartsTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         verifyObject(IHandler, Recorder())
         credentials = self_signed(Path(self.mktemp()), [], NOW)
-        verifyObject(IOpenSSLServerConnectionCreator, Doorway(Contexts.of([credentials])))
+        verifyObject(IOpenSSLServerConnectionCreator, TlsConnectionCreator(TlsContexts.of([credentials])))
 
     def test_ids(self) -> None:
         ids = {new_request_id() for _ in range(100)}

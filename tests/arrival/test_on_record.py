@@ -17,11 +17,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.answers import Answers
+from hospproxy.answers import ProxyResponses
 from hospproxy.arrival.answer import CONTINUE
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.listener_context import ListenerContext
-from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.chain import Chain
 from hospproxy.errors import RecordFailed
 from hospproxy.exchange import Exchange
@@ -83,7 +83,7 @@ class Recorded:
             stations["guard.validation"] = Validation(CONTRACT, enforce=True, judge=True, own=())
         chain = Chain(
             by_stage(stations),
-            answers=Answers(CONTRACT),
+            answers=ProxyResponses(CONTRACT),
             clock=clock,
             wall=lambda: 0.0,
             deadline_s=28,
@@ -174,8 +174,10 @@ class OnRecordTests(SynchronousTestCase):
 
     def test_the_plain_listener(self) -> None:
         self.assertEqual(self.statuses(get(), PlainPolicy()), [403])
-        self.assertEqual(self.statuses(get(), PlainPolicy(Plain.REDIRECT)), [308])
-        self.assertEqual(self.statuses(post(b"x", b"Content-Length: 1"), PlainPolicy(Plain.REDIRECT)), [403])
+        self.assertEqual(self.statuses(get(), PlainPolicy(PlainHttpMode.REDIRECT)), [308])
+        self.assertEqual(
+            self.statuses(post(b"x", b"Content-Length: 1"), PlainPolicy(PlainHttpMode.REDIRECT)), [403]
+        )
 
     def test_misdirected(self) -> None:
         self.assertEqual(self.statuses(get(), public_hosts=PublicHosts.of(["b"])), [421])

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
-from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.messages import Headers, Request, Response
 from tests.arrival.memory_transport import Line, Recorder, read_answers
 from tests.corpus import LIMITS
@@ -23,7 +23,7 @@ from tests.corpus.case import get, request
 CLOSE = b"Connection: close"
 OLD = b"GET /old HTTP/1.0\r\nHost: a\r\n\r\n"
 END = b"0\r\n\r\n"
-POLICIES = (None, PlainPolicy(Plain.SERVE))
+POLICIES = (None, PlainPolicy(PlainHttpMode.SERVE))
 
 
 class Source:

@@ -15,7 +15,7 @@ from hospproxy.config import Settings, structure
 from hospproxy.courier.delivery import UPKEEP_S, Delivery
 from hospproxy.host import Host
 from hospproxy.record.describe import timestamp
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.ends import JournalEnds
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
@@ -62,7 +62,7 @@ class Case(SynchronousTestCase):
         def publish(end: Any, /, *, closed: bool) -> None:
             self.ends.publish(worker, end, closed=closed)
 
-        plan = Plan(rotate_bytes=2000)
+        plan = RotationPlan(rotate_bytes=2000)
         keeper = TrailKeeper(self.folder / "audit", lambda: NOW, signer=SIGNER, plan=plan, publish=publish)
         keeper.open()
         return keeper

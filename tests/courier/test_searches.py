@@ -16,7 +16,7 @@ from hospproxy.courier.messages import FromCourier, ToCourier
 from hospproxy.courier.searches import MOST, PART_BYTES, ROWS, RemoteReader, Searches
 from hospproxy.interfaces import ITrailReader
 from hospproxy.record.search.filters import Filters
-from hospproxy.record.search.rows import IndexAway, IndexRow, Key, NoIndexYet, Page, RowName, Summary
+from hospproxy.record.search.rows import IndexAway, IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 
 
 def row(number: int, filler: int = 0) -> IndexRow:
@@ -27,7 +27,7 @@ def row(number: int, filler: int = 0) -> IndexRow:
         "filler": "x" * filler,
     }
     return IndexRow(
-        Key(number, RowName("t", "w0", number)), record, msgspec.json.encode(record), number % 2 == 0
+        RowKey(number, RowName("t", "w0", number)), record, msgspec.json.encode(record), number % 2 == 0
     )
 
 
@@ -48,7 +48,7 @@ class FakeReader:
             raise result
         return await result if isinstance(result, Deferred) else result
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         return await self._result("page", filters, after, limit)  # type: ignore[no-any-return]
 
     async def row(self, name: RowName) -> IndexRow | None:
@@ -117,12 +117,12 @@ class Asking(Case):
         verifyObject(ITrailReader, self.remote)
 
     def test_each_result_arrives_as_the_index_gave_it(self) -> None:
-        name, key = RowName("t", "w0", 3), Key(5, RowName("t", "w1", 9))
+        name, key = RowName("t", "w0", 3), RowKey(5, RowName("t", "w1", 9))
         alerts = Summary(7, (("192.0.2.1", 3),), (("/notes", 1),), (row(1), row(2)), 1.5)
         filters = Filters(staff="7", since=1.0, own=True, status=404)
         for asked, result in (
-            (self.remote.page(filters, key, 50), Page((row(1), row(2)), key, 12.0)),
-            (self.remote.page(Filters(), None, 1), Page(())),
+            (self.remote.page(filters, key, 50), RowPage((row(1), row(2)), key, 12.0)),
+            (self.remote.page(Filters(), None, 1), RowPage(())),
             (self.remote.row(name), row(3)),
             (self.remote.row(name), None),
             (self.remote.members("ab", 10), ("1", "2")),
@@ -135,7 +135,7 @@ class Asking(Case):
         self.assertEqual(self.reader.asked[-1], ("summary", 2.5))
 
     def test_a_long_result_goes_in_parts(self) -> None:
-        page = Page(tuple(row(number, 100_000) for number in range(10)))
+        page = RowPage(tuple(row(number, 100_000) for number in range(10)))
         self.reader.results.append(page)
         asked = Deferred.fromCoroutine(self.remote.page(Filters(), None, 10))
         self.searches.received(self.there.pop())

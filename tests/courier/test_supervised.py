@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import Channel, Said
+from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.courier.messages import (
     Counted,
@@ -33,7 +33,7 @@ from hospproxy.courier.told import SILENT_S
 from hospproxy.errors import RecordFailed
 from hospproxy.record.search.rows import IndexAway
 from hospproxy.record.trail.ends import JournalEnds
-from hospproxy.record.trail.follower import Position
+from hospproxy.record.trail.follower import Cursor
 from hospproxy.watch.metrics import Metrics
 
 
@@ -199,7 +199,7 @@ class Watching(Case):
         process.ends(signal=9)
         self.reactor.advance(0)
         process.says(Ready())
-        process.says(Said("info", "a.b", "late"))
+        process.says(WorkerLogLine("info", "a.b", "late"))
         self.assertEqual(self.value("up"), 0)
 
     def test_what_it_counts_is_shown(self) -> None:
@@ -208,7 +208,7 @@ class Watching(Case):
         behind = Counted("record_writer_behind_records", {"writer": "http"}, 2)
         process.says(Told([carried], [behind]))
         self.assertEqual(self.metrics.value("record_writer_carried_total", writer="http"), 4)
-        self.ends.publish(0, Position("w0", 1, 100, 30))
+        self.ends.publish(0, Cursor("w0", 1, 100, 30))
         process.ends(signal=9)
         self.assertEqual(self.metrics.value("record_writer_behind_records", writer="http"), 32)
 

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent
 from hospproxy.guard.identity import IdentityCheck
-from hospproxy.messages import Certainty
+from hospproxy.messages import IdentityCertainty
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig
 
 
@@ -28,7 +28,7 @@ class IdentityTests(SynchronousTestCase):
             self.assertEqual(self.status("GET", "/notes"), 200)
         self.assertEqual(len(self.hosp.seen("getMe")), 1)
         client = [one for one in self.rig.exchanges if not one.own]
-        self.assertEqual({one.trace.certainty for one in client}, {Certainty.VERIFIED})
+        self.assertEqual({one.trace.certainty for one in client}, {IdentityCertainty.VERIFIED})
 
     def test_equal_questions_at_the_same_time_are_asked_once(self) -> None:
         self.hosp.hold = True
@@ -113,7 +113,9 @@ class IdentityTests(SynchronousTestCase):
     def test_the_name_in_the_header_alone_is_nobody(self) -> None:
         self.assertEqual(self.status("GET", "/notes", auth=b"Basic c3RhZmYxOndyb25n"), 401)
         client = next(one for one in self.rig.exchanges if not one.own)
-        self.assertEqual((client.trace.certainty, client.trace.claimed_name), (Certainty.CLAIMED, "staff1"))
+        self.assertEqual(
+            (client.trace.certainty, client.trace.claimed_name), (IdentityCertainty.CLAIMED, "staff1")
+        )
 
     def test_every_caller_is_somebody_else(self) -> None:
         self.status("GET", "/notes", auth=STAFF1)

@@ -13,9 +13,9 @@ from zope.interface import implementer
 
 from hospproxy.errors import FailedAfterSending
 from hospproxy.exchange import Call
-from hospproxy.guard.admission.claim_keys import Keys
+from hospproxy.guard.admission.claim_keys import ClaimKeys
 from hospproxy.guard.admission.processor import Admission
-from hospproxy.guard.admission.refusals import Refusals
+from hospproxy.guard.admission.refusals import RefusalCache
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.interfaces import IUpstream
 from hospproxy.memory.accounts import Accounts
@@ -77,11 +77,11 @@ class GuardRig:
         self.hosp = SmallHosp(clock)
         self.working = Working(clock, self.hosp)
         self.accounts = Accounts(clock, 100, 300, 43200)
-        self.refusals = Refusals(clock, 60.0, 100, 25.0)
+        self.refusals = RefusalCache(clock, 60.0, 100, 25.0)
         self.meter = Metrics(strict=True)
         memory = Memory(CONTRACT, self.accounts, LruStore(1 << 20), clock, let_in=self.refusals.written)
         settings = AdmissionSettings(account_free=3, address_free=50, delay_s=8)
-        keys = Keys(b"i" * 32, b"n" * 32)
+        keys = ClaimKeys(b"i" * 32, b"n" * 32)
         self.admission = Admission(
             settings, keys, self.accounts, self.refusals, clock, self.meter, heartbeat_s=0.5
         )

@@ -15,7 +15,7 @@ from hospproxy import origin_secrets as origin
 from hospproxy.chain import Chain
 from hospproxy.exchange import Exchange
 from hospproxy.guard.build_guard import entrance_for
-from hospproxy.guard.origin_check import Entrance
+from hospproxy.guard.origin_check import OriginCheck
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Client, Headers, Request, Response
 from hospproxy.options.front_section import FrontSettings, OriginSettings
@@ -71,7 +71,7 @@ class Case(SynchronousTestCase):
     def build(self, *, secrets: bool = True, https: str = "off", hosts: tuple[str, ...] = ()) -> Chain:
         rig = Rig()
         read = lambda: OriginSecrets.of(self.valid, b"k" * 32)  # noqa: E731
-        self.entrance = Entrance(FIELD, read if secrets else None, https, hosts, self.meter)
+        self.entrance = OriginCheck(FIELD, read if secrets else None, https, hosts, self.meter)
         audit = Audit(self.journal, Describer(b"d" * 32), rig.clock)  # type: ignore[arg-type]
         return Chain(
             by_stage(

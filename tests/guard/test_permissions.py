@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent
-from hospproxy.guard.knowledge import Knowledge, Lacking, watched
+from hospproxy.guard.knowledge import Knowledge, MissingField, watched
 from hospproxy.guard.permissions import MAX_REASON, Permissions, PermissionVerdict, compared, reason_in
 from hospproxy.messages import Headers, Request, Response
 from hospproxy.null_meter import NullMeter
@@ -315,7 +315,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.assertEqual(known(), 2)
         knowledge.forget("patients", "7")
         knowledge.saw(read, before, rig.clock.seconds() - 2)
-        self.assertIs(known(), Lacking.UNKNOWN)
+        self.assertIs(known(), MissingField.UNKNOWN)
         rig.clock.advance(3)
         knowledge.saw(read, after, rig.clock.seconds() - 2)
         self.assertEqual(known(), 2)
@@ -332,11 +332,11 @@ class KnowledgeTests(SynchronousTestCase):
         knowledge.saw(read, before, rig.clock.seconds() - 1)
         self.assertEqual(knowledge.recall("patients", "7", "hospital_id", 60), 1)
         knowledge.doubt_all()
-        self.assertIs(knowledge.recall("patients", "7", "hospital_id", 60), Lacking.UNKNOWN)
+        self.assertIs(knowledge.recall("patients", "7", "hospital_id", 60), MissingField.UNKNOWN)
         self.assertEqual(knowledge.recall("patients", "7", "hospital_id"), 1)
         rig.clock.advance(1)
         knowledge.saw(read, before, rig.clock.seconds() - 2)
-        self.assertIs(knowledge.recall("patients", "7", "hospital_id", 60), Lacking.UNKNOWN)
+        self.assertIs(knowledge.recall("patients", "7", "hospital_id", 60), MissingField.UNKNOWN)
         knowledge.saw(read, after, rig.clock.seconds() - 0.5)
         self.assertEqual(knowledge.recall("patients", "7", "hospital_id", 60), 2)
 
@@ -353,9 +353,9 @@ class KnowledgeTests(SynchronousTestCase):
             (1, "1", PermissionVerdict.FORBIDDEN),
             (1, None, PermissionVerdict.FORBIDDEN),
             (None, 1, PermissionVerdict.ALLOWED),
-            (Lacking.GONE, 1, PermissionVerdict.ALLOWED),
-            (Lacking.UNKNOWN, 1, PermissionVerdict.UNKNOWN),
-            (1, Lacking.UNKNOWN, PermissionVerdict.UNKNOWN),
-            (1, Lacking.GONE, PermissionVerdict.FORBIDDEN),
+            (MissingField.GONE, 1, PermissionVerdict.ALLOWED),
+            (MissingField.UNKNOWN, 1, PermissionVerdict.UNKNOWN),
+            (1, MissingField.UNKNOWN, PermissionVerdict.UNKNOWN),
+            (1, MissingField.GONE, PermissionVerdict.FORBIDDEN),
         ):
             self.assertIs(compared(value, other), verdict, (value, other))

@@ -17,10 +17,10 @@ from hospproxy.interfaces import IMeter
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
-from hospproxy.memory.persistence import Keeper
-from hospproxy.memory.redis.level import LevelLimits, RedisLevel
-from hospproxy.memory.second_level import Second
-from hospproxy.memory.stall_fallback import Stalls
+from hospproxy.memory.persistence import Persistence
+from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
+from hospproxy.memory.second_level import SecondLevelAccess
+from hospproxy.memory.stall_fallback import StallSignal
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.options.sections import CacheSettings
@@ -115,12 +115,12 @@ class CacheRig:
         max_bytes: int = 1 << 20,
         *,
         renews: bool = False,
-        keeper: Keeper | None = None,
+        keeper: Persistence | None = None,
         clock: Clock | None = None,
         common: SmallCommon | None = None,
         sharing: Sharing = ALONE,
         away: Callable[[], bool] = lambda: False,
-        stalls: Stalls | None = None,
+        stalls: StallSignal | None = None,
         **settings: Any,
     ) -> None:
         """:param renews: whether a stale entry that was served is refreshed in the background.
@@ -146,14 +146,14 @@ class CacheRig:
             self.clock,
             self.meter,
             self._ask if renews else None,
-            None if common is None else Second(self._level(common), sharing),
+            None if common is None else SecondLevelAccess(self._level(common), sharing),
         )
         self.hosp: list[Asked] = []
         self.own: list[Exchange] = []
 
-    def _level(self, common: SmallCommon) -> RedisLevel:
+    def _level(self, common: SmallCommon) -> RedisSecondLevel:
         limits = LevelLimits(1 << 20, 1 << 20)
-        return RedisLevel(common, self.clock, self.meter, limits, heard=lambda: self.heard)
+        return RedisSecondLevel(common, self.clock, self.meter, limits, heard=lambda: self.heard)
 
     async def _ask(self, call: Call, *, on_behalf_of: Exchange, own: str, priority: Priority) -> Response:
         exchange = evolve(

@@ -29,9 +29,9 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
-from hospproxy.memory.disk import Disk
+from hospproxy.memory.disk import DiskCache
 from hospproxy.memory.memory import Memory, WriteAuthor
-from hospproxy.memory.second_level import Second
+from hospproxy.memory.second_level import SecondLevelAccess
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Origin, Response
 from hospproxy.null_meter import NullMeter
@@ -172,7 +172,7 @@ class Life:
     """One process: a chain with a cache, and its part on disk."""
 
     rig: Rig
-    disk: Disk
+    disk: DiskCache
     number: int
     in_flight: int = 0
 
@@ -247,7 +247,7 @@ class Fuzz:
         )
         return Life(rig, disk, number)
 
-    def second(self, _memory: Memory, _time: Any) -> Second | None:
+    def second(self, _memory: Memory, _time: Any) -> SecondLevelAccess | None:
         """The second level that processes share besides the disk; None here."""
         return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 
 from hospproxy.encryption import Seal
-from hospproxy.memory.disk import Disk, DiskLimits
+from hospproxy.memory.disk import DiskCache, DiskLimits
 from hospproxy.memory.disk_file import CacheFile
 from tests.outward.ledger.fakes import AtOnce
 
@@ -29,9 +29,9 @@ class World:
         self.limits = DiskLimits(1 << 20, 100)
         self.trusted = True
 
-    def disk(self, clock: Clock) -> Disk:
+    def disk(self, clock: Clock) -> DiskCache:
         """The disk cache of a process that starts now."""
-        return Disk(
+        return DiskCache(
             CacheFile(self.path, self.made_with),
             AtOnce(),
             clock,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.memory.bounded import Counts, LastChanges
+from hospproxy.memory.bounded import LastChanges, OpenCounts
 
 KEYS = st.sampled_from("abcdefgh")
 
@@ -38,7 +38,7 @@ class LastChangesTests(SynchronousTestCase):
 
 class CountsTests(SynchronousTestCase):
     def test_all_means_everybody(self) -> None:
-        counts = Counts(2)
+        counts = OpenCounts(2)
         counts.add(None)
         self.assertTrue(counts.holds("a"))
         counts.end("a")
@@ -53,7 +53,7 @@ class CountsTests(SynchronousTestCase):
     def test_what_is_open_is_held_and_in_the_end_nothing_is(
         self, steps: list[tuple[bool, str]], most: int
     ) -> None:
-        counts, true = Counts(most), Counter[str]()
+        counts, true = OpenCounts(most), Counter[str]()
         for begins, key in steps:
             if begins:
                 counts.add(key)

@@ -13,8 +13,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.memory.memory import Memory
-from hospproxy.memory.redis.level import LevelLimits, RedisLevel
-from hospproxy.memory.second_level import Second
+from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
+from hospproxy.memory.second_level import SecondLevelAccess
 from hospproxy.messages import Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.tags import WHO
@@ -31,7 +31,7 @@ class SharedFuzz(Fuzz):
 
     common: Any = None
 
-    def second(self, memory: Memory, time: Any) -> Second:
+    def second(self, memory: Memory, time: Any) -> SecondLevelAccess:
         if self.common is None:
             self.common = SmallCommon(SmallRedis(self.clock))
         self.memory, here = memory, memory.fills.doom
@@ -43,7 +43,7 @@ class SharedFuzz(Fuzz):
             return here(struck)
 
         memory.fills.doom = doom  # type: ignore[method-assign]
-        return Second(RedisLevel(self.common, time, NullMeter(), LevelLimits(1 << 18)))
+        return SecondLevelAccess(RedisSecondLevel(self.common, time, NullMeter(), LevelLimits(1 << 18)))
 
     def step(self) -> None:
         if self.chance.random() < 0.1:

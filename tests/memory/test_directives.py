@@ -4,34 +4,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.memory.directives import MOST_SECONDS, Wish, directives, has_it, seconds, wish_of
+from hospproxy.memory.directives import MOST_SECONDS, CacheDirectives, directives, has_it, seconds, wish_of
 from hospproxy.messages import Headers
 
 
-def wish(*values: bytes, pragma: bytes | None = None) -> Wish:
+def wish(*values: bytes, pragma: bytes | None = None) -> CacheDirectives:
     pairs = [(b"cache-control", value) for value in values]
     return wish_of(Headers((*pairs, *([(b"pragma", pragma)] if pragma else []))))
 
 
 class WishTests(SynchronousTestCase):
     def test_without_afield_anything_will_do(self) -> None:
-        self.assertEqual(wish(), Wish())
+        self.assertEqual(wish(), CacheDirectives())
 
     def test_each_directive(self) -> None:
         for value, expected in (
-            (b"no-cache", Wish(no_cache=True)),
-            (b"No-Cache", Wish(no_cache=True)),
-            (b"no-store", Wish(no_store=True)),
-            (b"only-if-cached", Wish(only_if_cached=True)),
-            (b"max-age=5", Wish(max_age=5)),
-            (b'max-age="5"', Wish(max_age=5)),
-            (b"max-age=0", Wish(no_cache=True, max_age=0)),
-            (b"min-fresh=7", Wish(min_fresh=7)),
-            (b"max-age=99999999999", Wish(max_age=MOST_SECONDS)),
-            (b"max-age=5, min-fresh=7 ,, no-store", Wish(max_age=5, min_fresh=7, no_store=True)),
-            (b'ext="a, no-cache, b", max-age=5', Wish(max_age=5)),
-            (b'ext="a \\", no-cache, b"', Wish()),
-            (b"max-stale, no-transform, stale-if-error=4", Wish(stale_if_error=4)),
+            (b"no-cache", CacheDirectives(no_cache=True)),
+            (b"No-Cache", CacheDirectives(no_cache=True)),
+            (b"no-store", CacheDirectives(no_store=True)),
+            (b"only-if-cached", CacheDirectives(only_if_cached=True)),
+            (b"max-age=5", CacheDirectives(max_age=5)),
+            (b'max-age="5"', CacheDirectives(max_age=5)),
+            (b"max-age=0", CacheDirectives(no_cache=True, max_age=0)),
+            (b"min-fresh=7", CacheDirectives(min_fresh=7)),
+            (b"max-age=99999999999", CacheDirectives(max_age=MOST_SECONDS)),
+            (b"max-age=5, min-fresh=7 ,, no-store", CacheDirectives(max_age=5, min_fresh=7, no_store=True)),
+            (b'ext="a, no-cache, b", max-age=5', CacheDirectives(max_age=5)),
+            (b'ext="a \\", no-cache, b"', CacheDirectives()),
+            (b"max-stale, no-transform, stale-if-error=4", CacheDirectives(stale_if_error=4)),
         ):
             self.assertEqual(wish(value), expected, value)
 
@@ -40,28 +40,28 @@ class WishTests(SynchronousTestCase):
             b"", b",", b"=", b"max-age", b"max-age=", b"max-age=-1", b"max-age=1.5", b"max-age=five", b"max-age 5",
             b"max age=5", b"no cache", b'"no-cache"', b'max-age="5', b"min-fresh=\xb2", b"no-cache;", b"max-age=0x1",
         ):  # fmt: skip
-            self.assertEqual(wish(value), Wish(), value)
+            self.assertEqual(wish(value), CacheDirectives(), value)
             self.assertEqual(
                 wish(value + b", no-store" if b'"5' not in value else b"no-store").no_store, True
             )
 
     def test_the_stricter_of_two_counts(self) -> None:
-        self.assertEqual(wish(b"max-age=9", b"max-age=5"), Wish(max_age=5))
-        self.assertEqual(wish(b"min-fresh=9, min-fresh=5"), Wish(min_fresh=9))
+        self.assertEqual(wish(b"max-age=9", b"max-age=5"), CacheDirectives(max_age=5))
+        self.assertEqual(wish(b"min-fresh=9, min-fresh=5"), CacheDirectives(min_fresh=9))
 
     def test_pragma_counts_only_without_cache_control(self) -> None:
-        self.assertEqual(wish(pragma=b"No-Cache"), Wish(no_cache=True))
-        self.assertEqual(wish(pragma=b"other"), Wish())
-        self.assertEqual(wish(b"max-age=5", pragma=b"no-cache"), Wish(max_age=5))
+        self.assertEqual(wish(pragma=b"No-Cache"), CacheDirectives(no_cache=True))
+        self.assertEqual(wish(pragma=b"other"), CacheDirectives())
+        self.assertEqual(wish(b"max-age=5", pragma=b"no-cache"), CacheDirectives(max_age=5))
 
     def test_what_is_accepted(self) -> None:
-        self.assertTrue(Wish().accepts(1e6, 0.001))
-        self.assertFalse(Wish().accepts(0, 0))
-        self.assertFalse(Wish(no_cache=True).accepts(0, 100))
-        self.assertTrue(Wish(max_age=5).accepts(5, 1))
-        self.assertFalse(Wish(max_age=5).accepts(5.1, 1))
-        self.assertTrue(Wish(min_fresh=5).accepts(0, 5))
-        self.assertFalse(Wish(min_fresh=5).accepts(0, 4.9))
+        self.assertTrue(CacheDirectives().accepts(1e6, 0.001))
+        self.assertFalse(CacheDirectives().accepts(0, 0))
+        self.assertFalse(CacheDirectives(no_cache=True).accepts(0, 100))
+        self.assertTrue(CacheDirectives(max_age=5).accepts(5, 1))
+        self.assertFalse(CacheDirectives(max_age=5).accepts(5.1, 1))
+        self.assertTrue(CacheDirectives(min_fresh=5).accepts(0, 5))
+        self.assertFalse(CacheDirectives(min_fresh=5).accepts(0, 4.9))
 
     @given(st.binary(max_size=60))
     def test_no_field_is_afailure(self, value: bytes) -> None:
@@ -86,7 +86,7 @@ class WishTests(SynchronousTestCase):
 
     def test_a_long_field_is_read_in_one_go(self) -> None:
         """If the parser searched for the end of each quote, this would take minutes."""
-        self.assertEqual(wish(b'"' + b'\\"' * 100_000 + b",no-cache"), Wish())
+        self.assertEqual(wish(b'"' + b'\\"' * 100_000 + b",no-cache"), CacheDirectives())
         self.assertEqual(has_it([b'"a" ' * 100_000], b'"a"'), False)
 
     @given(st.integers(0, 10**30))

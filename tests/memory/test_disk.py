@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NothingKept, NotSent, OwnWriteHidden, ProxyError
+from hospproxy.errors import NothingCached, NotSent, OwnWriteHidden, ProxyError
 from hospproxy.memory import disk, disk_file
 from hospproxy.memory.disk import DiskLimits
 from hospproxy.messages import Identity, Response
@@ -60,7 +60,7 @@ class RestartTests(Lasting):
         self.assertEqual(reading.response.body, b"[1]")
         self.assertEqual(reading.response.headers.get(b"age"), b"3602")
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=-3542; detail=stale-if-error")
-        self.assertIs(self.read("listNotes", who=BEN), NothingKept)
+        self.assertIs(self.read("listNotes", who=BEN), NothingCached)
 
     def test_nothing_is_fresh_after_arestart(self) -> None:
         """While the process was down, it could not receive news of writes."""
@@ -83,7 +83,7 @@ class RestartTests(Lasting):
         self.rig.warm("listHospitals")
         self.process = self.process.killed()
         self.assertEqual(self.read(), b"[1]")
-        self.assertIs(self.read("listHospitals"), NothingKept)
+        self.assertIs(self.read("listHospitals"), NothingCached)
 
     def test_a_writers_own_answer_is_hidden_before_he_is_answered(self) -> None:
         for who in (ANN, BEN):
@@ -159,7 +159,7 @@ class RevocationTests(Lasting):
             self.assertIsNone(self.grace(ANN))
             self.process = self.process.killed()
             self.assertIsNone(self.grace(ANN))
-            self.assertIs(self.read(), NothingKept)
+            self.assertIs(self.read(), NothingCached)
             self.assertEqual((self.grace(BEN), self.read(who=BEN)), (BEN, b"[1]"))
 
     def test_the_outcome_makes_no_difference(self) -> None:
@@ -193,7 +193,7 @@ class RevocationTests(Lasting):
         self.assertIsNone(self.grace(ANN))
         self.process = self.process.killed()
         self.assertIsNone(self.grace(ANN))
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
 
     def test_an_account_that_was_being_changed_is_in_doubt_for_the_next_process(self) -> None:
         self.rig.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
@@ -224,7 +224,7 @@ class RevocationTests(Lasting):
         self.process = self.process.ended()
         self.world.wall -= 7200
         self.assertIsNone(self.grace(ANN))
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
 
     def test_where_it_cannot_be_taken_back_it_is_not_sent(self) -> None:
         self.process.disk._worker.full = True  # type: ignore[attr-defined]
@@ -247,7 +247,7 @@ class FileTests(Lasting):
         self.rig.warm("listNotes", answer(b'["Juno has a cold"]'))
 
     def kept(self) -> tuple[bool, bool]:
-        return self.grace(ANN) is not None, self.read() is not NothingKept
+        return self.grace(ANN) is not None, self.read() is not NothingCached
 
     def test_it_tells_nothing(self) -> None:
         self.process = self.process.ended()
@@ -329,8 +329,8 @@ class FileTests(Lasting):
         self.assertLessEqual(self.process.disk.bytes, 8000)
         self.assertGreater(self.process.disk.bytes, 6000)
         self.process = self.process.ended()
-        self.assertIs(self.read(call_of("getNote", "0")), NothingKept)
-        self.assertIsNot(self.read(call_of("getNote", "19")), NothingKept)
+        self.assertIs(self.read(call_of("getNote", "0")), NothingCached)
+        self.assertIsNot(self.read(call_of("getNote", "19")), NothingCached)
 
     def test_so_do_the_oldest_acceptances(self) -> None:
         self.world.limits = DiskLimits(8000, 2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from hospproxy.errors import NothingKept
-from hospproxy.memory.remote_invalidation import Hearing
-from hospproxy.sharing.news import Everything
+from hospproxy.errors import NothingCached
+from hospproxy.memory.remote_invalidation import RemoteInvalidation
+from hospproxy.sharing.news import EverythingStale
 
 from .cache_rig import ANN, answer
 from .test_disk import Lasting
@@ -31,7 +31,7 @@ class PositionTests(Lasting):
         self.process.disk.note_position(b"e", 8)
         self.process = self.process.killed()
         self.assertIsNone(self.process.disk.position())
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
 
     def test_a_file_from_before_it_has_none(self) -> None:
         self.rig.warm("listNotes", answer(b"[1]"))
@@ -70,7 +70,7 @@ class TrustTests(Lasting):
 
     def test_among_others_nothing_is_used_before_all_that_was_missed_is_heard(self) -> None:
         self.among_others()
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
         self.assertIsNone(self.grace(ANN))
         self.process.disk.joined(False)
         self.assertEqual(self.read(), b"[1]")
@@ -79,11 +79,11 @@ class TrustTests(Lasting):
     def test_if_some_may_be_missed_for_good_all_is_deleted(self) -> None:
         self.among_others()
         self.process.disk.joined(True)
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
         self.assertIsNone(self.grace(ANN))
         self.world.trusted = True
         self.process = self.process.ended()
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
         self.assertIsNone(self.grace(ANN))
 
     def test_a_new_epoch_deletes_nothing_that_was_vouched_for(self) -> None:
@@ -95,10 +95,10 @@ class TrustTests(Lasting):
 
     def test_forgetting_is_at_once_and_for_good(self) -> None:
         self.process.disk.forget_all()
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
         self.assertIsNone(self.grace(ANN))
         self.process = self.process.killed()
-        self.assertIs(self.read(), NothingKept)
+        self.assertIs(self.read(), NothingCached)
         self.assertIsNone(self.grace(ANN))
 
     def test_open_changes_of_accounts_are_not_forgotten(self) -> None:
@@ -115,13 +115,13 @@ class MissedTests(Lasting):
         self.rig.warm("listNotes", answer(b"[1]"))
 
     def test_who_may_have_been_revoked_has_no_grace_and_what_may_be_hidden_is_given_to_nobody(self) -> None:
-        hearing = Hearing(self.rig.memory)
-        hearing.heard(Everything())  # what every start of Redis causes
+        hearing = RemoteInvalidation(self.rig.memory)
+        hearing.heard(EverythingStale())  # what every start of Redis causes
         self.assertEqual((self.read(), self.grace(ANN)), (b"[1]", ANN))
         hearing.missed()
-        self.assertEqual((self.read(), self.grace(ANN)), (NothingKept, None))
+        self.assertEqual((self.read(), self.grace(ANN)), (NothingCached, None))
         self.process = self.process.killed()
-        self.assertEqual((self.read(), self.grace(ANN)), (NothingKept, None))
+        self.assertEqual((self.read(), self.grace(ANN)), (NothingCached, None))
 
 
 class AgoTests(Lasting):

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.contract import Resource
 from hospproxy.memory.record_patch import patched
 from hospproxy.memory.storable import to_keep
-from hospproxy.memory.store import Asked, CacheEntry
+from hospproxy.memory.store import CacheEntry, EntryRequest
 
 from .cache_rig import JSON, answer, call_of
 
@@ -23,7 +23,7 @@ ORIGIN = "https://hosp.example"
 def entry(document: Any, *query: tuple[str, str], operation: str = "listNotes", **how: Any) -> CacheEntry:
     body = json.dumps(document).encode()
     response = to_keep(answer(body, headers=how.pop("headers", (JSON, (b"ETag", b'"1"')))))
-    return CacheEntry(response, 0.0, 60.0, b"name", Asked(operation, query, ORIGIN))
+    return CacheEntry(response, 0.0, 60.0, b"name", EntryRequest(operation, query, ORIGIN))
 
 
 def after(kept: CacheEntry, write: str, *path: str, stored: Any = None, **how: Any) -> Any:

@@ -10,14 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
-from hospproxy.memory.redis.level import LevelLimits, RedisLevel
-from hospproxy.memory.second_level import Second
+from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
+from hospproxy.memory.second_level import SecondLevelAccess
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import Identity, Origin
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.generations import tags_of
-from hospproxy.sharing.kinds import Alone, Away
-from hospproxy.sharing.news import Account, CredentialsRefused
+from hospproxy.sharing.kinds import Away, NoSharing
+from hospproxy.sharing.news import AccountChange, CredentialsRefused
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig, SmallHosp
 from tests.sharing.small_redis import SmallCommon, SmallRedis
 
@@ -27,7 +27,7 @@ HIT = b"hospproxy; hit; ttl=%d; detail=shared"
 NO_CACHE = (b"Cache-Control", b"no-cache")
 
 
-class Lease(Alone):
+class Lease(NoSharing):
     is_alone = False
     may_serve = True
 
@@ -276,9 +276,15 @@ class Worker:
         self.accounts = Accounts(hosp.clock, 100, remember_s)
         self.memory = Memory(CONTRACT, self.accounts, LruStore(1 << 20), hosp.clock)
         meter = Meter()
-        self.level = RedisLevel(common, hosp.clock, meter, LevelLimits(1 << 20))
+        self.level = RedisSecondLevel(common, hosp.clock, meter, LevelLimits(1 << 20))
         self.cache = Cache(
-            CacheSettings(), CONTRACT, self.memory, hosp.clock, meter, None, Second(self.level, Lease())
+            CacheSettings(),
+            CONTRACT,
+            self.memory,
+            hosp.clock,
+            meter,
+            None,
+            SecondLevelAccess(self.level, Lease()),
         )
         self.rig = Rig(
             clock=hosp.clock, hosp=hosp, accounts=self.accounts, put_in={"memory.cache": self.cache}
@@ -337,7 +343,7 @@ class WhoTests(SynchronousTestCase):
         self.assertEqual(self.asked, 1)
 
     def test_any_change_of_any_account_ends_it(self) -> None:
-        for news in (Account("x", "1"), Account("x", "2", 120.0), Account("x")):
+        for news in (AccountChange("x", "1"), AccountChange("x", "2", 120.0), AccountChange("x")):
             self.clock.advance(301)
             self.one.get()
             asked = self.asked

@@ -14,8 +14,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.memory.staleness import tags_of_write
-from hospproxy.sharing.kinds import Alone, Away
-from hospproxy.sharing.news import Struck
+from hospproxy.sharing.kinds import Away, NoSharing
+from hospproxy.sharing.news import EntriesInvalidated
 from tests.sharing.small_redis import SmallCommon, SmallRedis
 
 from .cache_rig import Asked, CacheRig, Reading, answer, call_of
@@ -24,7 +24,7 @@ WRITE = call_of("createNote", document={})
 NO_CACHE = (b"Cache-Control", b"no-cache")
 
 
-class Lease(Alone):
+class Lease(NoSharing):
     is_alone = False
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class ModelTests(SynchronousTestCase):
         """The model invalidates by itself the same entries as the news of such a write."""
         from hospproxy.sharing.generations import tags_of
 
-        self.assertEqual(tags_of(Struck(tags_of_write(WRITE))), tags_of_write(WRITE))
+        self.assertEqual(tags_of(EntriesInvalidated(tags_of_write(WRITE))), tags_of_write(WRITE))
 
 
 def main(arguments: list[str]) -> Any:

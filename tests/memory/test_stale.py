@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import (
     FailedAfterSending,
-    NothingKept,
+    NothingCached,
     NotSent,
     OutcomeUnknown,
     OverCapacity,
@@ -188,7 +188,7 @@ class IfErrorTests(Staleness):
         self.rig.warm("listNotes")
         before = len(self.rig.hosp)
         self.assertEqual(self.rig.send("listNotes", offline=True).response.status, 200)
-        self.assertIsInstance(self.rig.send("listHospitals", offline=True).error, NothingKept)
+        self.assertIsInstance(self.rig.send("listHospitals", offline=True).error, NothingCached)
         self.assertEqual(len(self.rig.hosp), before)
 
     def test_not_to_an_account_that_is_in_doubt(self) -> None:

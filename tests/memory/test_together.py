@@ -11,9 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import FailedAfterSending, NotSent, OutcomeUnknown
 from hospproxy.memory.memory import NOBODY, WriteAuthor
 from hospproxy.memory.persistence import NoPersistence
-from hospproxy.memory.remote_invalidation import Hearing, NotLasting
-from hospproxy.memory.store import Mark
-from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, News, Struck
+from hospproxy.memory.remote_invalidation import RemoteInvalidation, RevocationNotStored
+from hospproxy.memory.store import EntryMark
+from hospproxy.sharing.news import (
+    AccountChange,
+    CredentialsRefused,
+    EntriesInvalidated,
+    EverythingStale,
+    LoginResult,
+    News,
+)
 
 from .cache_rig import ANN, BEN, CacheRig, Reading, answer, call_of
 
@@ -56,7 +63,7 @@ class _Keeper(NoPersistence):
         self.done: list[Any] = []
         self.works = True
 
-    def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
+    def mark(self, tag: str, mark: EntryMark, owner: str | None = None) -> None:
         self.done.append((tag, mark, owner))
 
     def drop(self, tag: str) -> None:
@@ -72,7 +79,7 @@ class TogetherTests(SynchronousTestCase):
         self.keeper = _Keeper()
         self.rig = CacheRig(sharing=self.others, keeper=self.keeper)
         self.forgotten: list[object] = []
-        self.hearing = Hearing(self.rig.memory, lambda *what: self.forgotten.append(what))
+        self.hearing = RemoteInvalidation(self.rig.memory, lambda *what: self.forgotten.append(what))
 
     def kept(self, operation: str = "getNote", *path: str) -> Reading:
         """Cache a response."""
@@ -91,7 +98,7 @@ class TogetherTests(SynchronousTestCase):
         self.rig.reply(answer(b"{}"))
         self.assertEqual(writing.outcome, [])
         (struck,) = self.others.told
-        assert isinstance(struck, Struck)
+        assert isinstance(struck, EntriesInvalidated)
         self.assertLessEqual({"list:notes", "record:notes/1"}, set(struck.tags))
         self.assertEqual(struck.hidden_from, ("public", "account:1"))
         self.assertEqual((struck.resource, struck.record, struck.lets_in), ("notes", "1", False))
@@ -102,7 +109,7 @@ class TogetherTests(SynchronousTestCase):
         writing = self.rig.send(call_of("updateNote", "1", document={}))
         self.rig.reply(answer(b"{}", status=422))
         (struck,) = self.others.told
-        assert isinstance(struck, Struck)
+        assert isinstance(struck, EntriesInvalidated)
         self.assertEqual(struck.hidden_from, ())
         self.others.heard()
         self.assertEqual(writing.response.status, 422)
@@ -111,13 +118,13 @@ class TogetherTests(SynchronousTestCase):
         writing = self.rig.send(call_of("updateStaff", "2", document={"password": "new"}))
         self.assertEqual(self.rig.hosp, [])
         (begun,) = self.others.told
-        assert isinstance(begun, Account)
+        assert isinstance(begun, AccountChange)
         self.assertEqual((begun.staff_id, begun.doubt_s), ("2", 120.0))
         self.others.heard()
         self.rig.reply(answer(b"{}"))
-        self.assertEqual(self.others.told[2:], [Account(begun.reference, "2", 0.0)])
+        self.assertEqual(self.others.told[2:], [AccountChange(begun.reference, "2", 0.0)])
         struck = self.others.told[1]
-        assert isinstance(struck, Struck)
+        assert isinstance(struck, EntriesInvalidated)
         self.assertTrue(struck.lets_in)
         self.others.heard()
         self.assertEqual(writing.response.status, 200)
@@ -133,13 +140,13 @@ class TogetherTests(SynchronousTestCase):
         writing = self.failing(NotSent("gone"), attempts=0)
         self.assertIsInstance(writing.error, NotSent)
         reference = self.others.told[0].reference  # type: ignore[union-attr]
-        self.assertEqual(self.others.said, [Account(reference, "2", 0.0)])
+        self.assertEqual(self.others.said, [AccountChange(reference, "2", 0.0)])
 
     def test_what_may_have_been_sent_is_told_and_doubted_on(self) -> None:
         writing = self.failing(FailedAfterSending("cut"), attempts=1)
         self.assertEqual(writing.outcome, [])
         account = self.others.told[-1]
-        assert isinstance(account, Account)
+        assert isinstance(account, AccountChange)
         self.assertGreater(account.doubt_s, 0)
         self.others.heard()
         self.assertIsInstance(writing.error, FailedAfterSending)
@@ -150,7 +157,7 @@ class TogetherTests(SynchronousTestCase):
         self.rig.send(call)
         self.rig.reply(OutcomeUnknown("who knows", reference="r"))
         open_one = self.others.told[-1]
-        assert isinstance(open_one, Account) and open_one.doubt_s > 0
+        assert isinstance(open_one, AccountChange) and open_one.doubt_s > 0
         on_disk: Deferred[bool] = Deferred()
         self.keeper.settled = lambda: on_disk  # type: ignore[assignment, method-assign, return-value]
         found = self.rig.memory.found_later(call, WriteAuthor(ANN))
@@ -158,25 +165,25 @@ class TogetherTests(SynchronousTestCase):
         on_disk.callback(True)
         self.successResultOf(found)
         struck, account = self.others.told[-2:]
-        assert isinstance(struck, Struck)
+        assert isinstance(struck, EntriesInvalidated)
         self.assertEqual(struck.hidden_from, ("public", "account:1"))
-        self.assertEqual(account, Account(open_one.reference, "2", 0.0))
+        self.assertEqual(account, AccountChange(open_one.reference, "2", 0.0))
         self.rig.memory.found_later(call, NOBODY)  # as after a write of an earlier process
-        self.assertEqual(self.others.told[-1], Account("", "2", 0.0))
+        self.assertEqual(self.others.told[-1], AccountChange("", "2", 0.0))
 
     def test_a_doubt_that_ends_by_time_ends_for_who_joined_meanwhile_too(self) -> None:
         """A worker that joined meanwhile may have cached the old state, and never received the doubt."""
         self.others.at_once = True
         writing = self.failing_at_once(FailedAfterSending("cut"))
         doubt = self.others.told[-1]
-        assert isinstance(writing.error, FailedAfterSending) and isinstance(doubt, Account)
+        assert isinstance(writing.error, FailedAfterSending) and isinstance(doubt, AccountChange)
         self.rig.clock.advance(doubt.doubt_s - 0.1)
         self.assertEqual(self.others.said, [])
         self.rig.clock.advance(0.2)
         struck, account = self.others.said
-        assert isinstance(struck, Struck)
+        assert isinstance(struck, EntriesInvalidated)
         self.assertTrue(struck.lets_in)
-        self.assertEqual(account, Account(doubt.reference, "2", 0.0))
+        self.assertEqual(account, AccountChange(doubt.reference, "2", 0.0))
 
     def failing_at_once(self, error: Exception) -> Reading:
         writing = self.rig.send(call_of("updateStaff", "2", document={"password": "new"}))
@@ -194,10 +201,10 @@ class TogetherTests(SynchronousTestCase):
 
     def test_what_another_has_written_is_served_no_more(self) -> None:
         self.kept("getNote", "1")
-        self.hearing.heard(Struck(("record:notes/1",), (), False, "notes", "1"))
+        self.hearing.heard(EntriesInvalidated(("record:notes/1",), (), False, "notes", "1"))
         self.assertEqual(self.forgotten, [("notes", "1")])
         self.assertNotIn(b"hit", self.after_failure(call_of("getNote", "1")).status.partition(b";")[0])
-        self.assertIn(("record:notes/1", Mark.STRUCK, None), self.keeper.done)
+        self.assertIn(("record:notes/1", EntryMark.STRUCK, None), self.keeper.done)
 
     def after_failure(self, call: Any) -> Reading:
         reading = self.rig.send(call)
@@ -207,19 +214,23 @@ class TogetherTests(SynchronousTestCase):
 
     def test_its_writer_never_gets_it_again(self) -> None:
         self.kept("getNote", "1")
-        self.hearing.heard(Struck(("record:notes/1",), ("account:1",)))
+        self.hearing.heard(EntriesInvalidated(("record:notes/1",), ("account:1",)))
         reading = self.after_failure(call_of("getNote", "1"))
         self.assertEqual(reading.error.status, 503)  # type: ignore[attr-defined]
-        self.assertIn(("record:notes/1", Mark.HIDDEN, "account:1"), self.keeper.done)
+        self.assertIn(("record:notes/1", EntryMark.HIDDEN, "account:1"), self.keeper.done)
 
     def test_another_owners_write_hides_nothing_from_this_one(self) -> None:
         self.kept("getNote", "1")
-        self.hearing.heard(Struck(("record:notes/1",), ("public", "account:2")))
+        self.hearing.heard(EntriesInvalidated(("record:notes/1",), ("public", "account:2")))
         reading = self.after_failure(call_of("getNote", "1"))
         self.assertIn(b"stale-if-error-invalidated", reading.status)
 
     def test_what_is_on_its_way_is_neither_kept_nor_joined(self) -> None:
-        for news in (Struck(("record:notes/1",)), Everything(), Account("r", "1", 0.0)):
+        for news in (
+            EntriesInvalidated(("record:notes/1",)),
+            EverythingStale(),
+            AccountChange("r", "1", 0.0),
+        ):
             call = call_of("getNote", "1")
             first = self.rig.send(call)
             self.hearing.heard(news)
@@ -233,19 +244,19 @@ class TogetherTests(SynchronousTestCase):
     def test_an_account_that_another_changes_is_in_doubt_until_it_is_settled_or_time_is_up(self) -> None:
         accounts = self.rig.accounts
         accounts.remember(ANN, accounts.ticket())
-        self.hearing.heard(Account("r", "1", 120.0))
+        self.hearing.heard(AccountChange("r", "1", 120.0))
         self.assertIsNone(accounts.recall(ANN.credentials))
         self.assertFalse(accounts.settled(ANN))
         self.assertTrue(accounts.settled(BEN))
-        self.hearing.heard(Account("other", "1", 0.0))
+        self.hearing.heard(AccountChange("other", "1", 0.0))
         self.assertFalse(accounts.settled(ANN))
         ticket = accounts.ticket()
-        self.hearing.heard(Account("r", "1", 0.0))
+        self.hearing.heard(AccountChange("r", "1", 0.0))
         self.assertTrue(accounts.settled(ANN))
         accounts.remember(ANN, ticket)
         self.assertIsNone(accounts.recall(ANN.credentials), "asked before it was settled")
 
-        self.hearing.heard(Account("all", None, 60.0))
+        self.hearing.heard(AccountChange("all", None, 60.0))
         self.assertFalse(accounts.settled(BEN))
         ticket = accounts.ticket()
         self.rig.clock.advance(61)
@@ -255,7 +266,7 @@ class TogetherTests(SynchronousTestCase):
 
     def test_doubts_of_others_are_bounded(self) -> None:
         for number in range(300):
-            self.hearing.heard(Account(str(number), str(number), 60.0))
+            self.hearing.heard(AccountChange(str(number), str(number), 60.0))
         self.assertLessEqual(len(self.rig.accounts._elsewhere), 100)
         self.assertFalse(self.rig.accounts.settled(ANN), "forgotten, and so in doubt for all")
 
@@ -271,37 +282,37 @@ class TogetherTests(SynchronousTestCase):
         accounts.remember(ANN, accounts.ticket())
         let_in: list[None] = []
         self.rig.memory.let_in = lambda: let_in.append(None)
-        self.hearing.heard(Everything())
+        self.hearing.heard(EverythingStale())
         self.assertIsNone(accounts.recall(ANN.credentials))
         self.assertEqual(let_in, [None])
         self.assertLessEqual(
-            {("accounts", Mark.STRUCK, None), ("public", Mark.STRUCK, None)}, set(self.keeper.done)
+            {("accounts", EntryMark.STRUCK, None), ("public", EntryMark.STRUCK, None)}, set(self.keeper.done)
         )
         self.assertEqual(self.rig.send(call_of("getNote", "1")).outcome, [])
 
     def test_when_nothing_is_known_records_are_asked_for_anew_too(self) -> None:
         doubted: list[None] = []
-        hearing = Hearing(self.rig.memory, doubt_all=lambda: doubted.append(None))
-        hearing.heard(Struck(("a",)))
+        hearing = RemoteInvalidation(self.rig.memory, doubt_all=lambda: doubted.append(None))
+        hearing.heard(EntriesInvalidated(("a",)))
         self.assertEqual(doubted, [])
-        hearing.heard(Everything())
+        hearing.heard(EverythingStale())
         self.assertEqual(doubted, [None])
 
     def test_what_lets_in_is_told_on(self) -> None:
         let_in: list[None] = []
         self.rig.memory.let_in = lambda: let_in.append(None)
-        self.hearing.heard(Struck(("list:staffs",)))
-        self.hearing.heard(Struck(("list:staffs",), lets_in=True))
-        self.hearing.heard(Guess(b"x"))
+        self.hearing.heard(EntriesInvalidated(("list:staffs",)))
+        self.hearing.heard(EntriesInvalidated(("list:staffs",), lets_in=True))
+        self.hearing.heard(LoginResult(b"x"))
         self.assertEqual(let_in, [None])
 
     def test_what_is_revoked_must_be_on_disk(self) -> None:
         self.keeper.works = False
-        for news in (Account("r", "1", 0.0), CredentialsRefused(b"x"), Everything()):
+        for news in (AccountChange("r", "1", 0.0), CredentialsRefused(b"x"), EverythingStale()):
             done = self.hearing.heard(news)
             assert done is not None
-            self.failureResultOf(done, NotLasting)
-        done = self.hearing.heard(Struck(("a",), ("public",)))
+            self.failureResultOf(done, RevocationNotStored)
+        done = self.hearing.heard(EntriesInvalidated(("a",), ("public",)))
         assert done is not None
         self.successResultOf(done)
 

@@ -17,10 +17,10 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.guard import large_bodies
 from hospproxy.messages import Client, Headers, Origin, Response
 from hospproxy.outward import large_answers
-from hospproxy.outward.large_answers import LargeAnswers
-from hospproxy.outward.response_check import AnswerCheck
+from hospproxy.outward.large_answers import LargeResponses
+from hospproxy.outward.response_check import ResponseCheck
 from hospproxy.outward.upstream import UpstreamProcessor
-from hospproxy.slices import Turns
+from hospproxy.slices import SliceQueue
 from tests.outward.test_response_check import CONTRACT, HOSP, HTML, JSON, NOTE, CheckCase
 
 MANY = [{**NOTE, "id": number} for number in range(3000, 0, -1)]
@@ -51,8 +51,8 @@ class LargeCase(CheckCase):
     ) -> Response:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.last = self.exchange(operation)
-        self.turns = Turns(self.clock)
-        large = LargeAnswers(AnswerCheck(CONTRACT, HOSP, self.meter, enforce=enforce), self.turns)
+        self.turns = SliceQueue(self.clock)
+        large = LargeResponses(ResponseCheck(CONTRACT, HOSP, self.meter, enforce=enforce), self.turns)
         response = Response(status, Headers(fields or (JSON,)), raw, Origin.UPSTREAM)
         done = Deferred.fromCoroutine(large.checked(self.last, response, self.told.append))
         outcome: list[Any] = []
@@ -179,9 +179,9 @@ class ProcessorTests(LargeCase):
             def observe(_call: Call, response: Response, *_more: Any) -> None:
                 seen.extend(json.loads(response.body))  # noqa: B023
 
-            check, turns = AnswerCheck(CONTRACT, HOSP, self.meter), Turns(self.clock)
+            check, turns = ResponseCheck(CONTRACT, HOSP, self.meter), SliceQueue(self.clock)
             processor = UpstreamProcessor(
-                Upstream(), self.clock, (observe,), check=check.read, large=LargeAnswers(check, turns)  # type: ignore[arg-type]
+                Upstream(), self.clock, (observe,), check=check.read, large=LargeResponses(check, turns)  # type: ignore[arg-type]
             )  # fmt: skip
             exchange: Exchange = self.exchange("listNotes", client=Client(host="proxy.test"))
             done = Deferred.fromCoroutine(processor.process(evolve(exchange), self.fail))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from hospproxy import contract_document
 from hospproxy.errors import BadAnswer
 from hospproxy.exchange import Call, Exchange
 from hospproxy.messages import Client, Headers, Origin, Request, Response
-from hospproxy.outward.response_check import KNOWN, Addresses, AnswerCheck, authority
+from hospproxy.outward.response_check import KNOWN, AllowedAddresses, ResponseCheck, authority
 from hospproxy.outward.upstream_request import UpstreamTarget
 from hospproxy.watch.metrics import Metrics
 from tests.stages import identified
@@ -55,7 +55,7 @@ class CheckCase(SynchronousTestCase):
     ) -> Response:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.last = self.exchange(operation, **how)
-        check = AnswerCheck(CONTRACT, HOSP, self.meter, enforce=enforce)
+        check = ResponseCheck(CONTRACT, HOSP, self.meter, enforce=enforce)
         return check.checked(self.last, Response(status, Headers(fields or (JSON,)), raw, Origin.UPSTREAM))
 
     def bad(
@@ -170,7 +170,7 @@ class FieldTests(CheckCase):
 
     def test_nothing_is_said_of_ranges_whatever_the_contract_knows(self) -> None:
         contract = evolve(CONTRACT, answer_fields=frozenset({b"accept-ranges", b"content-range"}))
-        check = AnswerCheck(contract, HOSP, self.meter)
+        check = ResponseCheck(contract, HOSP, self.meter)
         fields = (JSON, (b"Accept-Ranges", b"bytes"), (b"Content-Range", b"bytes 0-1/2"))
         answer = check.checked(
             self.exchange("listNotes"), Response(200, Headers(fields), b"[]", Origin.UPSTREAM)
@@ -179,7 +179,7 @@ class FieldTests(CheckCase):
 
     def test_the_contract_may_know_more(self) -> None:
         contract = evolve(CONTRACT, answer_fields=frozenset({b"x-secret"}))
-        check = AnswerCheck(contract, HOSP, self.meter)
+        check = ResponseCheck(contract, HOSP, self.meter)
         response = Response(200, Headers((JSON, (b"X-Secret", b"1"))), b"[]", Origin.UPSTREAM)
         self.assertEqual(check.checked(self.exchange("listNotes"), response), response)
 
@@ -234,7 +234,7 @@ class AddressTests(CheckCase):
         self.assertEqual(answer.headers.get(b"location"), b"https://proxy.test/notes")
 
     def test_a_base_is_left_out(self) -> None:
-        addresses = Addresses(UpstreamTarget.from_url("http://hosp.internal/api"), ())
+        addresses = AllowedAddresses(UpstreamTarget.from_url("http://hosp.internal/api"), ())
         for url, wanted in (("http://hosp.internal/api/x", "/x"), ("http://hosp.internal/apiary", "/apiary")):
             self.assertEqual(addresses.public(url, CLIENT), "https://proxy.test" + wanted)
 

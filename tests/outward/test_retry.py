@@ -14,7 +14,7 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.messages import Headers, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import RetrySettings
-from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
+from hospproxy.outward.retry import AGAIN, Retry, RetryBudget, RetrySafety, backoff_s, safety
 from tests.rig import CONTRACT, Rig
 from tests.stages import identified
 
@@ -30,20 +30,20 @@ RESULTS = st.one_of(
 class RuleTests(SynchronousTestCase):
     def test_what_was_not_sent_may_always_be_tried_again(self) -> None:
         for repeatable in (True, False):
-            self.assertIs(safety(NotSent("x"), repeatable=repeatable), Safety.NOT_SENT)
+            self.assertIs(safety(NotSent("x"), repeatable=repeatable), RetrySafety.NOT_SENT)
 
     @given(RESULTS)
     def test_a_write_that_was_sent_never_is(self, result: Response | Exception) -> None:
         if not isinstance(result, NotSent):
-            self.assertIs(safety(result, repeatable=False), Safety.NO)  # type: ignore[arg-type]
+            self.assertIs(safety(result, repeatable=False), RetrySafety.NO)  # type: ignore[arg-type]
 
     @given(st.integers(100, 599))
     def test_a_read_is_after_the_failures_that_pass(self, status: int) -> None:
-        again = safety(Response(status), repeatable=True) is Safety.REPEATABLE
+        again = safety(Response(status), repeatable=True) is RetrySafety.REPEATABLE
         self.assertEqual(again, status in AGAIN)
 
     def test_no_place_is_not_tried_again(self) -> None:
-        self.assertIs(safety(OverCapacity("x"), repeatable=True), Safety.NO)
+        self.assertIs(safety(OverCapacity("x"), repeatable=True), RetrySafety.NO)
 
     @given(st.integers(1, 1000), st.floats(0, 10), st.floats(0, 100), st.floats(0, 1))
     def test_back_off_stays_under_its_ceiling(
@@ -59,7 +59,7 @@ class BudgetModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.budget = Budget(0.2, 5, window_s=60.0)
+        self.budget = RetryBudget(0.2, 5, window_s=60.0)
         self.tries: list[float] = []
         self.repeats: list[float] = []
 
@@ -87,12 +87,12 @@ class BudgetModel(RuleBasedStateMachine):
     @invariant()
     def bounds(self) -> None:
         assert self.within(self.repeats) <= max(5.0, 0.2 * self.within(self.tries)) or not self.tries
-        assert len(self.budget._steps) <= Budget.STEPS
+        assert len(self.budget._steps) <= RetryBudget.STEPS
 
 
 class BudgetTests(SynchronousTestCase):
     def test_a_fifth_of_what_goes_to_hosp_and_fifty_in_any_case(self) -> None:
-        budget = Budget(0.2, 50)
+        budget = RetryBudget(0.2, 50)
         self.assertEqual(sum(budget.spend(0.0) for _ in range(100)), 50)
         for _ in range(500):
             budget.earn(1.0)
@@ -100,13 +100,13 @@ class BudgetTests(SynchronousTestCase):
 
     def test_the_least_is_shared_by_all_workers_and_each_has_one(self) -> None:
         for workers, repeats in ((4, 12), (50, 1), (70, 1)):
-            budget = Budget(0.2, 50, workers=lambda workers=workers: workers)  # type: ignore[misc]
+            budget = RetryBudget(0.2, 50, workers=lambda workers=workers: workers)  # type: ignore[misc]
             self.assertEqual(sum(budget.spend(0.0) for _ in range(100)), repeats)
-        budget = Budget(0.2, 0, workers=lambda: 4)
+        budget = RetryBudget(0.2, 0, workers=lambda: 4)
         self.assertFalse(budget.spend(0.0))
 
     def test_an_outage_does_not_use_up_what_is_needed_after_it(self) -> None:
-        budget = Budget(0.2, 50)
+        budget = RetryBudget(0.2, 50)
         while budget.spend(0.0):
             pass
         self.assertTrue(budget.spend(61.0))
@@ -159,7 +159,7 @@ class RetryTests(SynchronousTestCase):
         self.assertIn(500, statuses)
 
     def test_what_found_no_place_earns_nothing(self) -> None:
-        budget = Budget(1.0, 0)
+        budget = RetryBudget(1.0, 0)
         rig = Rig(put_in={"outward.retry": Retry(Clock(), budget, lambda: 0.5, NullMeter(), RetrySettings())})
         rig.hosp.read_faults = [BreakerOpen()]
         self.assertEqual(rig.get(rig.send("GET", "/notes")).status, 503)
@@ -168,7 +168,7 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(budget.left(0.0), 2)
 
     def test_looks_neither_earn_nor_spend(self) -> None:
-        budget, clock = Budget(0.0, 1), Clock()
+        budget, clock = RetryBudget(0.0, 1), Clock()
         rig = Rig(
             clock=clock,
             put_in={"outward.retry": Retry(clock, budget, lambda: 0.0, NullMeter(), RetrySettings())},
@@ -190,7 +190,7 @@ READ = Call(CONTRACT.operation("listNotes"))
 class Repeating:
     """Retry in front of a HOSP with scripted responses: a result, or an error to raise."""
 
-    def __init__(self, budget: Budget, *script: Response | Exception) -> None:
+    def __init__(self, budget: RetryBudget, *script: Response | Exception) -> None:
         self.clock, self.script = Clock(), list(script)
         self.retry = Retry(self.clock, budget, lambda: 0.0, NullMeter(), RetrySettings())
         self.at: list[float] = []
@@ -212,7 +212,7 @@ class Repeating:
 class ReachingTests(SynchronousTestCase):
     """Only attempts that reached HOSP earn and spend."""
 
-    def after(self, budget: Budget, *script: Response | Exception) -> None:
+    def after(self, budget: RetryBudget, *script: Response | Exception) -> None:
         running = Repeating(budget, *script)
         answer = running.begin()
         answer.addErrback(lambda failure: failure.trap(NotSent, OverCapacity) and None)
@@ -221,7 +221,7 @@ class ReachingTests(SynchronousTestCase):
         self.assertEqual(running.script, [])
 
     def test_refused_connections_leave_the_budget_to_the_500s_after_an_outage(self) -> None:
-        budget = Budget(0.2, 5)
+        budget = RetryBudget(0.2, 5)
         for _ in range(50):
             self.after(budget, *[NotSent("refused")] * 5)
         self.assertEqual(budget.left(0.0), 5)
@@ -229,7 +229,7 @@ class ReachingTests(SynchronousTestCase):
         self.assertEqual(budget.left(0.0), 4)
 
     def test_they_earn_nothing_either(self) -> None:
-        budget = Budget(1.0, 0)
+        budget = RetryBudget(1.0, 0)
         self.after(budget, *[NotSent("refused")] * 5)
         self.assertEqual(budget.left(0.0), 0)
         self.after(budget, NotSent("refused"), Response(200))
@@ -237,13 +237,13 @@ class ReachingTests(SynchronousTestCase):
 
     def test_a_repeat_that_was_refused_is_given_back(self) -> None:
         for refusal in (NotSent("refused"), OverCapacity("full")):
-            budget = Budget(0.0, 5)
+            budget = RetryBudget(0.0, 5)
             rest = [Response(200)] if isinstance(refusal, NotSent) else []
             self.after(budget, Response(500), refusal, *rest)
             self.assertEqual(budget.left(0.0), 4 if rest else 5)
 
     def test_a_repeat_whose_client_left_has_reached_hosp(self) -> None:
-        budget = Budget(0.0, 5)
+        budget = RetryBudget(0.0, 5)
         running = Repeating(budget, Response(500))
         inside: Deferred[Response] = Deferred()
 
@@ -267,18 +267,18 @@ class LeavingHospAloneTests(SynchronousTestCase):
         return Response(503, Headers(((b"Retry-After", value),)))
 
     def test_the_next_try_waits_as_long_as_hosp_asked_for(self) -> None:
-        running = Repeating(Budget(0.2, 5), self.busy(b"7"), Response(200))
+        running = Repeating(RetryBudget(0.2, 5), self.busy(b"7"), Response(200))
         answer = running.begin()
         running.clock.pump([0.5] * 20)
         self.assertEqual((self.successResultOf(answer).status, running.at), (200, [0.0, 7.0]))
 
     def test_beyond_the_deadline_there_is_none_and_the_client_is_told(self) -> None:
-        running = Repeating(Budget(0.2, 5), self.busy(b"40"))
+        running = Repeating(RetryBudget(0.2, 5), self.busy(b"40"))
         self.assertEqual(self.successResultOf(running.begin()).headers.get(b"retry-after"), b"40")
 
     def test_nonsense_counts_for_nothing(self) -> None:
         for value in (b"soon", b"-1", b"1e9", b"99999999999999999999", b"Fri, 01 Jan 2100 00:00:00 GMT"):
-            running = Repeating(Budget(0.2, 5), self.busy(value), Response(200))
+            running = Repeating(RetryBudget(0.2, 5), self.busy(value), Response(200))
             answer = running.begin()
             running.clock.pump([0.0, 0.1])
             self.assertEqual(self.successResultOf(answer).status, 200, value)

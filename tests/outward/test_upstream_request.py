@@ -8,7 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.contract_document import load
 from hospproxy.exchange import Call
 from hospproxy.messages import Client, Headers, Json
-from hospproxy.outward.upstream_request import Message, UpstreamTarget, build_message, came_by, via_name
+from hospproxy.outward.upstream_request import (
+    UpstreamRequest,
+    UpstreamTarget,
+    build_message,
+    came_by,
+    via_name,
+)
 
 CONTRACT = load()
 HERE = UpstreamTarget.from_url("http://127.0.0.1:3000")
@@ -25,11 +31,11 @@ CLIENT = Client(
 
 def built(
     operation: str = "listHospitals", client: Client = CLIENT, target: UpstreamTarget = HERE, **call: Json
-) -> Message:
+) -> UpstreamRequest:
     return build_message(Call(CONTRACT.operation(operation), **call), client, target)
 
 
-def value(message: Message, name: bytes) -> bytes | None:
+def value(message: UpstreamRequest, name: bytes) -> bytes | None:
     return Headers(message.headers).get(name)
 
 

@@ -21,7 +21,7 @@ from hospproxy.record.describe import Describer
 from hospproxy.record.disclosures import Disclosure, Disclosures, disclosure_of, ids_in
 from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.record.trail.scan import MAX_LINE
-from hospproxy.slices import Turns
+from hospproxy.slices import SliceQueue
 
 from .exchanges import CREATE_NOTE, LIST_NOTES, answer, exchange
 
@@ -222,7 +222,7 @@ class InTheRecord(SynchronousTestCase):
     def test_a_large_answer_is_read_in_slices_and_names_the_same(self) -> None:
         body = b"[" + b",".join(b'{"patient_id":%d,"title":"},{"}' % (n % 5000) for n in range(20_000)) + b"]"
         journal, clock = Keeping(), Clock()
-        turns = Turns(clock)
+        turns = SliceQueue(clock)
 
         async def proceed(_: Exchange) -> Response:
             return answer(body)

@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from hospproxy.sharing.connection import RedisConnection, RedisListener
-from hospproxy.sharing.replies import Replies
+from hospproxy.sharing.replies import ReplyParser
 
 INFO = {
     b"server": b"# Server\r\nredis_version:8.0.2\r\nrun_id:%s\r\n",
@@ -34,7 +34,7 @@ class Wire(StringTransport):
         self.heard: list[list[bytes]] = []
         self.aborted = False
         self._redis = redis
-        self._reader = Replies()
+        self._reader = ReplyParser()
         self.protocol = protocol
 
     def setTcpNoDelay(self, enabled: bool) -> None:

@@ -17,7 +17,7 @@ from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.redis_section import RedisSettings
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.redis.base_share import BaseFile, BaseRecord, OwnBase
-from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
+from hospproxy.outward.gate.redis.shared_slots import SharedSlotRules, SharedSlots
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
 from hospproxy.watch.metrics import Metrics
@@ -125,11 +125,11 @@ class Worker:
         world.table.members.add(name)
         self.meter = Metrics(strict=True)
         redis = RedisSettings(settle_s=1.0)
-        rules = PlacesRules(
+        rules = SharedSlotRules(
             ceiling=world.ceiling, redis=redis, linger_s=5.0, turn_s=1.0, patience_s=PATIENCE_S
         )
         self.base = OwnBase(world.ceiling, file, lambda owner: owner not in world.running())
-        self.places = SharedPlaces(self, rules, world.clock, self.meter, self.base)
+        self.places = SharedSlots(self, rules, world.clock, self.meter, self.base)
         settings = GateSettings(concurrency=world.ceiling, max_queue=1000)
         breaker = BreakerSettings(failures=3)
         self.gate = Gate(world.clock, settings, breaker, self.meter, self.opening, self.places)

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.encryption import Unsealable
 from hospproxy.null_meter import NullMeter
-from hospproxy.sharing.incoming_news import Ears, NotHeard
-from hospproxy.sharing.news import Everything, News, Struck, packed
+from hospproxy.sharing.incoming_news import IncomingNews, NewsNotApplied
+from hospproxy.sharing.news import EntriesInvalidated, EverythingStale, News, packed
 from hospproxy.watch.metrics import Metrics
 from tests.sharing.small_redis import SmallVault
 
@@ -36,7 +36,7 @@ class Clear:
 class EarsTests(SynchronousTestCase):
     def test_what_cannot_be_made_lasting_is_said_once_until_it_can(self) -> None:
         """Each heartbeat tries again: a full disk must not fill the log with tracebacks."""
-        ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
+        ears = IncomingNews(SmallVault(), b"log", Clock(), 0.5, NullMeter())
         works = False
 
         def listener(_news: News) -> Deferred[None]:
@@ -47,7 +47,7 @@ class EarsTests(SynchronousTestCase):
         with capturedLogs() as captured:
             for does in (False, False, False, True, False):
                 works = does
-                self.said_of(ears.hear([Everything()]), does)
+                self.said_of(ears.hear([EverythingStale()]), does)
                 said.append("".join(formatEvent(event) for event in captured))
                 captured.clear()
         self.assertEqual([bool(line) for line in said], [True, False, False, False, True])
@@ -58,21 +58,21 @@ class EarsTests(SynchronousTestCase):
         if works:
             self.successResultOf(Deferred.fromCoroutine(hearing))
         else:
-            self.failureResultOf(Deferred.fromCoroutine(hearing), NotHeard)
+            self.failureResultOf(Deferred.fromCoroutine(hearing), NewsNotApplied)
 
     def test_a_mistake_in_alistener_is_said_whole(self) -> None:
-        ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
+        ears = IncomingNews(SmallVault(), b"log", Clock(), 0.5, NullMeter())
         ears.listen(lambda _news: fail(ZeroDivisionError()))
-        self.said_of(ears.hear([Everything()]), False)
+        self.said_of(ears.hear([EverythingStale()]), False)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_log_full_of_rubbish_is_told_once(self) -> None:
         """An unreadable entry could mean anything, and many of them mean no more than one."""
-        ears, heard = Ears(Clear(), b"log", Clock(), 1.0, Metrics(strict=True)), list[News]()
+        ears, heard = IncomingNews(Clear(), b"log", Clock(), 1.0, Metrics(strict=True)), list[News]()
         ears.listen(heard.append)
-        struck = Struck(("a",))
+        struck = EntriesInvalidated(("a",))
         sealed = [b"rubbish"] * 200 + [packed(struck)] + [b"rubbish"] * 200
         news, must_be_told = ears.decode(((n, b"other", one) for n, one in enumerate(sealed)), b"me")
-        self.successResultOf(Deferred.fromCoroutine(ears.hear([Everything(), *news])))
-        self.assertEqual(heard, [Everything(), struck, Everything()])
+        self.successResultOf(Deferred.fromCoroutine(ears.hear([EverythingStale(), *news])))
+        self.assertEqual(heard, [EverythingStale(), struck, EverythingStale()])
         self.assertTrue(must_be_told)

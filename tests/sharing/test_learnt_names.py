@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.encryption import Unsealable
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.learnt_names import Naming
+from hospproxy.sharing.learnt_names import LearntNames
 
 from .small_redis import SmallVault
 from .world import Names
@@ -17,7 +17,7 @@ from .world import Names
 class NamingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.said: list[str] = []
-        self.naming = Naming(SmallVault(), self.made, "p", self.said.append)
+        self.naming = LearntNames(SmallVault(), self.made, "p", self.said.append)
 
     def made(self, _vault: Any, sealed: bytes | None) -> Any:
         if sealed == b"theirs":

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.options.redis_section import RedisSettings
-from hospproxy.options.secret_fields import Text
+from hospproxy.options.secret_fields import SecretText
 from hospproxy.sharing import connection as connections
 from hospproxy.sharing import link as links
 from hospproxy.sharing.kinds import Away
@@ -69,7 +69,7 @@ class UpTests(Case):
     def test_it_comes_up(self) -> None:
         """Once both connections are ready; the listener is called before any command is accepted."""
         self.redis.says[b"GET"] = b":1\r\n"
-        link = self.start(user="proxy", password=Text(b"pass"), database=3)
+        link = self.start(user="proxy", password=SecretText(b"pass"), database=3)
         self.assertTrue(link.is_up)
         self.assertEqual(self.events, [("up", b"a" * 40)])
         self.assertEqual(self.redis.commands.heard[:2], [[b"AUTH", b"proxy", b"pass"], [b"SELECT", b"3"]])
@@ -113,7 +113,7 @@ class UpTests(Case):
         ):
             self.redis, self.said = FakeRedis(), []
             self.redis.says.update(said)  # type: ignore[arg-type]
-            link = self.start(password=Text(b"pass"))
+            link = self.start(password=SecretText(b"pass"))
             self.assertFalse(link.is_up)
             self.assertEqual(self.said, [why])
             self.assertTrue(all(wire.aborted for wire in self.redis.wires))

@@ -10,14 +10,21 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.sharing import members
-from hospproxy.sharing.members import Ack, Beat, InvalidMembers, Member, View, Wake
+from hospproxy.sharing.members import (
+    HeartbeatReply,
+    InvalidMembers,
+    Member,
+    MembersView,
+    ReadAck,
+    WakeMessage,
+)
 
 EPOCH = b"0123456789abcdef"
 
 
-def beat(*numbers: int, seq: int = 9, pos: int = 5) -> Beat:
+def beat(*numbers: int, seq: int = 9, pos: int = 5) -> HeartbeatReply:
     entries = tuple((number, b"m", b"sealed") for number in numbers)
-    return Beat(0, 0, seq, 0, pos, entries, {})
+    return HeartbeatReply(0, 0, seq, 0, pos, entries, {})
 
 
 class BeatTests(SynchronousTestCase):
@@ -59,15 +66,15 @@ class BeatTests(SynchronousTestCase):
         members.wake_up(payload)
 
     def test_wake_ups(self) -> None:
-        self.assertEqual(members.wake_up(b"s " + EPOCH + b" 12"), Wake(EPOCH, 12))
-        self.assertEqual(members.wake_up(b"a " + EPOCH + b" m.1-a 12"), Ack(EPOCH, b"m.1-a", 12))
+        self.assertEqual(members.wake_up(b"s " + EPOCH + b" 12"), WakeMessage(EPOCH, 12))
+        self.assertEqual(members.wake_up(b"a " + EPOCH + b" m.1-a 12"), ReadAck(EPOCH, b"m.1-a", 12))
         self.assertIsNone(members.wake_up(b"s " + EPOCH + b" -1"))
         self.assertIsNone(members.wake_up(b"a " + EPOCH + b" 12"))
 
 
 class ViewTests(SynchronousTestCase):
-    def view(self, pos: int, lease: int, seen: float = 0.0, now: int = 10_000) -> View:
-        return View(EPOCH, now, 0, {b"own": Member(0, now + 1), b"b": Member(pos, lease, seen)})
+    def view(self, pos: int, lease: int, seen: float = 0.0, now: int = 10_000) -> MembersView:
+        return MembersView(EPOCH, now, 0, {b"own": Member(0, now + 1), b"b": Member(pos, lease, seen)})
 
     def test_who_has_read_is_not_waited_for(self) -> None:
         self.assertTrue(self.view(7, 12_000).have_read(b"own", 7, 2000, 100.0))
@@ -83,14 +90,14 @@ class ViewTests(SynchronousTestCase):
 
     def test_an_ack_of_another_epoch_says_nothing(self) -> None:
         view = self.view(6, 12_000)
-        self.assertEqual(view.with_ack(Ack(b"f" * 16, b"b", 9)).members[b"b"].pos, 6)
-        self.assertEqual(view.with_ack(Ack(EPOCH, b"b", 9)).members[b"b"].pos, 9)
-        self.assertEqual(view.with_ack(Ack(EPOCH, b"b", 3)).members[b"b"].pos, 6)
-        self.assertEqual(set(view.with_ack(Ack(EPOCH, b"c", 3)).members), {b"own", b"b"})
+        self.assertEqual(view.with_ack(ReadAck(b"f" * 16, b"b", 9)).members[b"b"].pos, 6)
+        self.assertEqual(view.with_ack(ReadAck(EPOCH, b"b", 9)).members[b"b"].pos, 9)
+        self.assertEqual(view.with_ack(ReadAck(EPOCH, b"b", 3)).members[b"b"].pos, 6)
+        self.assertEqual(set(view.with_ack(ReadAck(EPOCH, b"c", 3)).members), {b"own", b"b"})
         self.assertEqual(view.vanished(b"own"), [])
 
     def test_a_lease_is_as_old_as_it_was_seen_first(self) -> None:
-        reply = Beat(10_500, 0, 0, 0, 0, (), {b"b": Member(6, 12_000), b"c": Member(0, 1)})
+        reply = HeartbeatReply(10_500, 0, 0, 0, 0, (), {b"b": Member(6, 12_000), b"c": Member(0, 1)})
         followed = self.view(5, 12_000, seen=50.0).followed_by(EPOCH, reply, 60.0)
         self.assertEqual(followed.members[b"b"], Member(6, 12_000, 50.0))
         self.assertEqual(followed.members[b"c"].seen, 60.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sharing.news import Struck
+from hospproxy.sharing.news import EntriesInvalidated
 
 from .world import STEP_S, TIMING, Worker, World, settled
 
@@ -251,7 +251,7 @@ class StoryTests(SynchronousTestCase):
         self.two.link.cut = True
         self.live_until(lambda: not self.two.shared.may_serve)
         for number in range(23):  # a reply holds five of them
-            self.one.shared.say(Struck((f"t{number}",)))
+            self.one.shared.say(EntriesInvalidated((f"t{number}",)))
             self.live(0.03)
         heard: list[int] = []
         self.two.shared.listen(lambda _news: heard.append(int(self.two.shared.may_serve)))
@@ -262,13 +262,15 @@ class StoryTests(SynchronousTestCase):
     def heard_by(self, worker: Worker) -> list[str | None]:
         """Return a list that collects the numbers that a worker receives as news."""
         heard: list[str | None] = []
-        worker.shared.listen(lambda news: heard.append(news.resource) if isinstance(news, Struck) else None)
+        worker.shared.listen(
+            lambda news: heard.append(news.resource) if isinstance(news, EntriesInvalidated) else None
+        )
         return heard
 
     def say(self, count: int) -> list[str]:
         said = [f"said {number}" for number in range(count)]
         for one in said:
-            self.one.shared.say(Struck(("t",), resource=one))
+            self.one.shared.say(EntriesInvalidated(("t",), resource=one))
             self.live(0.03)
         return said
 

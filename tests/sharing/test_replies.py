@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.sharing import replies
-from hospproxy.sharing.replies import ErrorReply, InvalidReply, Replies
+from hospproxy.sharing.replies import ErrorReply, InvalidReply, ReplyParser
 
 VALUES = st.recursive(
     st.none() | st.binary(max_size=40) | st.integers(-(2**63), 2**63 - 1),
@@ -31,12 +31,12 @@ def spelled(value: Any) -> bytes:
 
 
 def read(*pieces: bytes) -> list[Any]:
-    reader = Replies()
+    reader = ReplyParser()
     return [reply for piece in pieces for reply in reader.feed(piece)]
 
 
 class ReplyTests(SynchronousTestCase):
-    """Tests of ``Replies``."""
+    """Tests of ``ReplyParser``."""
 
     @settings(deadline=None)
     @given(st.lists(VALUES, max_size=4), st.integers(1, 30))
@@ -63,7 +63,7 @@ class ReplyTests(SynchronousTestCase):
             b"$x\r\n", b"$\r\n", b"$-2\r\n", b"*-2\r\n", b":1.5\r\n", b":\r\n", b": 1\r\n", b"$1_0\r\n",
             b"$3\r\nabcde", b"*1\r\n-ERR x\r\n", b"$" + b"9" * 40 + b"\r\n", b"*1\r\n" * 17,
         ):  # fmt: skip
-            reader, found = Replies(), []
+            reader, found = ReplyParser(), []
             with self.assertRaises(InvalidReply):
                 found += [b"not yet"]
                 for reply in reader.feed(b":7\r\n" + data):
@@ -94,7 +94,7 @@ class ReplyTests(SynchronousTestCase):
     @example([b"*1\r\n*1\r\n", b"$-1\r\n"])
     def test_no_bytes_do_harm(self, pieces: list[bytes]) -> None:
         """Any bytes raise at most Nonsense, and nothing of them is kept."""
-        reader = Replies()
+        reader = ReplyParser()
         with contextlib.suppress(InvalidReply):
             for piece in pieces:
                 list(reader.feed(piece))

@@ -15,8 +15,8 @@ from hospproxy.null_meter import NullMeter
 from hospproxy.options.redis_section import RedisSettings
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
-from hospproxy.sharing.member import Shared
-from hospproxy.sharing.news import Everything, News, Struck
+from hospproxy.sharing.member import SharingMember
+from hospproxy.sharing.news import EntriesInvalidated, EverythingStale, News
 from tests.process_end import Coroutines
 
 from .model_redis import ModelRedis
@@ -230,7 +230,7 @@ class Worker:
         self.coroutines = Coroutines()
         self._inbox: list[Callable[[], object]] = []
         self.link = ModelLink(world, self)
-        self.shared = Shared(
+        self.shared = SharingMember(
             self.link, SmallVault(), lambda _vault, _sealed: Names(), self.clock, TIMING, NullMeter(),
             lambda n: world.random.randbytes(n),
         )  # fmt: skip
@@ -275,7 +275,7 @@ class Worker:
         self.coroutines.close()
 
     def _heard(self, news: News) -> Deferred[None] | None:
-        if isinstance(news, Struck | Everything):
+        if isinstance(news, EntriesInvalidated | EverythingStale):
             self._strike()
         if self.world.random.random() < 0.5:
             return None
@@ -330,7 +330,9 @@ class Worker:
 
         def ended(value: int) -> None:
             self._strike()
-            told = Deferred.fromCoroutine(self.shared.announce(Struck(("t",), resource=str(value))))
+            told = Deferred.fromCoroutine(
+                self.shared.announce(EntriesInvalidated(("t",), resource=str(value)))
+            )
             told.addCallback(lambda _: answered(value))
 
         def answered(value: int) -> None:

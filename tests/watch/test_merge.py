@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.watch.merge import Kept, Overview, Snapshot, merged, missing, reasons, summable
+from hospproxy.watch.merge import KeptCounts, Overview, Snapshot, merged, missing, reasons, summable
 from hospproxy.watch.metrics import Metrics
 from hospproxy.watch.table import METRICS, OF_WORKERS
 
@@ -21,7 +21,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.meters = [Metrics("1.2", strict=True) for _ in range(3)]
 
-    def overview(self, *slots: int, kept: Kept | None = None) -> Overview:
+    def overview(self, *slots: int, kept: KeptCounts | None = None) -> Overview:
         seen = {slot: self.meters[slot].snapshot({}) for slot in slots}
         rest = [] if kept is None else kept.without(slots)
         gone = {slot: "gone" for slot in range(3) if slot not in slots}
@@ -80,14 +80,14 @@ class Merging(Case):
 
 
 class KeptTests(Case):
-    def total(self, *slots: int, kept: Kept) -> float:
+    def total(self, *slots: int, kept: KeptCounts) -> float:
         overview = self.overview(*slots, kept=kept)
         for slot, snapshot in overview.seen.items():
             kept.saw(slot, snapshot)
         return samples(merged(overview))["hospproxy_looks_total[('result', 'found')]"]
 
     def test_a_sum_never_falls(self) -> None:
-        kept = Kept()
+        kept = KeptCounts()
         for meter in self.meters:
             meter.count("looks_total", 10, result="found")
         self.assertEqual(self.total(0, 1, 2, kept=kept), 30)

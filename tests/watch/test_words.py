@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import hospproxy
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
 from hospproxy.outward.gate.breaker import BreakerState
-from hospproxy.outward.gate.queue import Refusal
-from hospproxy.outward.retry import Safety
+from hospproxy.outward.gate.queue import SlotRefusal
+from hospproxy.outward.retry import RetrySafety
 from hospproxy.outward.writes.verdict import Found, NotKnowable, NotThere
 from hospproxy.watch.table import METRICS, OF_WORKERS, Metric
 from hospproxy.words import status_class
@@ -82,9 +82,9 @@ class WordTests(SynchronousTestCase):
             self.assertEqual(len(set(metric.labels)), len(metric.labels), metric.name)
 
     def test_enums_are_declared_whole(self) -> None:
-        self.assertEqual(words("gate_refused_total", "reason"), {*(one.value for one in Refusal), "away"})
+        self.assertEqual(words("gate_refused_total", "reason"), {*(one.value for one in SlotRefusal), "away"})
         self.assertLessEqual({one.value for one in BreakerState}, words("breaker_events_total", "event"))
-        again = {one.value for one in Safety} - {Safety.NO.value}
+        again = {one.value for one in RetrySafety} - {RetrySafety.NO.value}
         self.assertLessEqual(again, words("retries_total", "reason"))
         verdicts = {kind.__name__.lower() for kind in (Found, NotThere, NotKnowable)}
         self.assertEqual(words("looks_total", "result"), {*verdicts, "none"})

@@ -14,22 +14,22 @@ from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisc
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, Said
+from hospproxy.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, WorkerLogLine
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.shutdown import GRACE_S
 from hospproxy.watch.merge import Overview, Snapshot
 from hospproxy.workers.child import ENDS_FD, FIRST_SOCKET_FD, Child
 from hospproxy.workers.messages import (
-    Ask,
     FromWorker,
-    Gather,
-    Gathered,
-    Ready,
-    Reload,
-    Start,
-    Stop,
-    Told,
+    GatherQuestion,
+    GatherReply,
+    ReloadWorker,
+    SnapshotQuestion,
+    SnapshotReply,
+    StartWorker,
+    StopWorker,
     ToWorker,
+    WorkerReady,
 )
 
 OWN = Snapshot([], {"journal": "full"})
@@ -67,7 +67,7 @@ class Case(SynchronousTestCase):
         made.parts.metrics.snapshot = lambda reasons: Snapshot([], reasons)
         made.health.reasons.return_value = {"journal": "full"}
         made.stopService.return_value = succeed(None)
-        message = Start(slot, pickle.dumps(SETTINGS), 2, 1 if slot == 0 else 0)
+        message = StartWorker(slot, pickle.dumps(SETTINGS), 2, 1 if slot == 0 else 0)
         with (
             mock.patch("hospproxy.service.build", return_value=made) as build,
             mock.patch("hospproxy.workers.child.JournalEnds") as ends,
@@ -88,7 +88,7 @@ class Starting(Case):
         self.assertEqual(numbers, [FIRST_SOCKET_FD, FIRST_SOCKET_FD + 1, FIRST_SOCKET_FD + 2])
         names = [call[0] for call in service.method_calls[:2]]
         self.assertEqual(names, ["privilegedStartService", "startService"])
-        self.assertEqual(self.heard(), [Ready()])
+        self.assertEqual(self.heard(), [WorkerReady()])
 
     def test_only_the_first_asks_the_others(self) -> None:
         self.assertIsNotNone(self.start(0)[1].call_args.args[2].gather)
@@ -109,16 +109,16 @@ class Talking(Case):
     def test_it_does_what_it_is_told(self) -> None:
         service, _ = self.start()
         self.heard()
-        self.child._received(Reload())
+        self.child._received(ReloadWorker())
         service.reload.assert_called_once_with()
-        self.child._received(Ask(9))
-        self.assertEqual(self.heard(), [Told(9, OWN)])
-        self.child._received(Stop())
+        self.child._received(SnapshotQuestion(9))
+        self.assertEqual(self.heard(), [SnapshotReply(9, OWN)])
+        self.child._received(StopWorker())
         self.assertEqual(self.stopped, 1)
 
     def test_before_it_has_begun_it_says_nothing_of_itself(self) -> None:
-        self.child._received(Reload())
-        self.child._received(Ask(9))
+        self.child._received(ReloadWorker())
+        self.child._received(SnapshotQuestion(9))
         self.assertEqual(self.heard(), [])
 
     def test_it_asks_for_all(self) -> None:
@@ -126,11 +126,11 @@ class Talking(Case):
         self.heard()
         asked = Deferred.fromCoroutine(self.child._gather(OWN))
         [gather] = self.heard()
-        self.assertEqual(gather, Gather(gather.id, OWN))
+        self.assertEqual(gather, GatherQuestion(gather.id, OWN))
         overview = Overview({0: OWN, 1: OWN}, {})
-        self.child._received(Gathered(gather.id + 1, overview))  # another's
+        self.child._received(GatherReply(gather.id + 1, overview))  # another's
         self.assertNoResult(asked)
-        self.child._received(Gathered(gather.id, overview))
+        self.child._received(GatherReply(gather.id, overview))
         self.assertEqual(self.successResultOf(asked), overview)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
@@ -143,7 +143,7 @@ class Talking(Case):
         sender = Channel(ToWorker, lambda _: None)
         line = StringTransportWithDisconnection()
         sender.makeConnection(line)
-        sender.say(Gathered(1, Overview(dict.fromkeys(range(4), big), {})))
+        sender.say(GatherReply(1, Overview(dict.fromkeys(range(4), big), {})))
         self.child.channel.dataReceived(line.value())
         self.assertEqual(len(self.successResultOf(asked).seen), 4)
 
@@ -153,7 +153,7 @@ class Talking(Case):
         self.reactor.advance(2.0)
         overview = self.successResultOf(asked)
         self.assertEqual((overview.seen, sorted(overview.missing)), ({0: OWN}, [1, 2]))
-        self.child._received(Gathered(1, Overview({}, {})))  # too late
+        self.child._received(GatherReply(1, Overview({}, {})))  # too late
 
 
 class Ending(Case):
@@ -198,7 +198,7 @@ class Logging(Case):
 
     def test_a_line_goes_to_the_supervisor(self) -> None:
         self.log("it rains {how}", how="hard")
-        self.assertEqual(self.heard(), [Said("warn", "a.b", "it rains hard")])
+        self.assertEqual(self.heard(), [WorkerLogLine("warn", "a.b", "it rains hard")])
 
     def test_a_traceback_goes_with_it(self) -> None:
         try:
@@ -216,7 +216,7 @@ class Logging(Case):
         self.assertEqual(self.heard(), [])
         call = self.reactor.callFromThread.call_args.args
         call[0](*call[1:])
-        self.assertEqual(self.heard(), [Said("warn", "a.b", "from a thread")])
+        self.assertEqual(self.heard(), [WorkerLogLine("warn", "a.b", "from a thread")])
 
     def test_nobody_waits_for_a_log_that_is_not_read(self) -> None:
         self.child.channel.pauseProducing()

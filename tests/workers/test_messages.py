@@ -5,22 +5,24 @@ from typing import Any
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import MOST_BYTES, Channel, Said
-from hospproxy.watch.merge import Family, Overview, Series, Snapshot
+from hospproxy.channel import MOST_BYTES, Channel, WorkerLogLine
+from hospproxy.watch.merge import MetricFamily, MetricSeries, Overview, Snapshot
 from hospproxy.workers.messages import (
-    Ask,
     FromWorker,
-    Gather,
-    Gathered,
-    Ready,
-    Reload,
-    Start,
-    Stop,
-    Told,
+    GatherQuestion,
+    GatherReply,
+    ReloadWorker,
+    SnapshotQuestion,
+    SnapshotReply,
+    StartWorker,
+    StopWorker,
     ToWorker,
+    WorkerReady,
 )
 
-SNAPSHOT = Snapshot([Family("a", "counter", "h", [Series("a_total", {"x": "y"}, 1.5)])], {"journal": "full"})
+SNAPSHOT = Snapshot(
+    [MetricFamily("a", "counter", "h", [MetricSeries("a_total", {"x": "y"}, 1.5)])], {"journal": "full"}
+)
 
 
 class Line(StringTransportWithDisconnection):
@@ -47,8 +49,25 @@ class Channels(SynchronousTestCase):
     def test_each_message_arrives_as_it_was(self) -> None:
         overview = Overview({0: SNAPSHOT}, {1: "gone"}, SNAPSHOT.families, {0: 1}, {1: 2})
         for kinds, messages in (
-            (ToWorker, [Start(1, b"\x00", 2, 1), Reload(), Stop(), Ask(3), Gathered(4, overview)]),
-            (FromWorker, [Ready(), Said("info", "a.b", "x\ny"), Told(5, SNAPSHOT), Gather(6, SNAPSHOT)]),
+            (
+                ToWorker,
+                [
+                    StartWorker(1, b"\x00", 2, 1),
+                    ReloadWorker(),
+                    StopWorker(),
+                    SnapshotQuestion(3),
+                    GatherReply(4, overview),
+                ],
+            ),
+            (
+                FromWorker,
+                [
+                    WorkerReady(),
+                    WorkerLogLine("info", "a.b", "x\ny"),
+                    SnapshotReply(5, SNAPSHOT),
+                    GatherQuestion(6, SNAPSHOT),
+                ],
+            ),
         ):
             self.got.clear()
             sender, out = self.make(kinds)
@@ -70,14 +89,14 @@ class Channels(SynchronousTestCase):
     def test_what_is_for_the_other_side_is_nonsense(self) -> None:
         sender, out = self.make(ToWorker)
         receiver, line = self.make(FromWorker)
-        sender.say(Stop())
+        sender.say(StopWorker())
         receiver.dataReceived(out.value())
         self.assertFalse(line.connected)
 
     def test_nothing_is_sent_to_nobody(self) -> None:
         channel, line = self.make(FromWorker)
         line.loseConnection()
-        channel.say(Ready())
+        channel.say(WorkerReady())
         self.assertEqual((line.value(), self.lost), (b"", 1))
 
     def test_who_closes_it_has_not_lost_it(self) -> None:
@@ -94,4 +113,4 @@ class Channels(SynchronousTestCase):
         self.assertFalse(channel.full)
 
     def test_settings_are_not_shown(self) -> None:
-        self.assertNotIn("secret", repr(Start(0, b"secret", 1, 1)))
+        self.assertNotIn("secret", repr(StartWorker(0, b"secret", 1, 1)))

@@ -12,26 +12,26 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import Channel, Said
+from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
-from hospproxy.watch.merge import Family, Series, Snapshot
+from hospproxy.watch.merge import MetricFamily, MetricSeries, Snapshot
 from hospproxy.workers.child import LOCK_FD
 from hospproxy.workers.messages import (
-    Ask,
-    Gather,
-    Gathered,
-    Ready,
-    Reload,
-    Start,
-    Stop,
-    Told,
+    GatherQuestion,
+    GatherReply,
+    ReloadWorker,
+    SnapshotQuestion,
+    SnapshotReply,
+    StartWorker,
+    StopWorker,
     ToWorker,
+    WorkerReady,
 )
 from hospproxy.workers.supervisor import Supervisor
 
 
 def snapshot(count: float) -> Snapshot:
-    return Snapshot([Family("looks", "counter", "", [Series("looks_total", {}, count)])], {})
+    return Snapshot([MetricFamily("looks", "counter", "", [MetricSeries("looks_total", {}, count)])], {})
 
 
 class Fake:
@@ -134,7 +134,7 @@ class Case(SynchronousTestCase):
         self.supervisor.startService()
         self.reactor.run()
         for number in range(self.workers):
-            self.reactor.started[number].says(Ready())
+            self.reactor.started[number].says(WorkerReady())
         for each in self.reactor.started:
             each.heard()
         return list(self.reactor.started)
@@ -147,7 +147,7 @@ class Starting(Case):
         self.assertEqual(self.reactor.started, [])
         self.reactor.run()
         [first] = self.reactor.started
-        first.says(Ready())
+        first.says(WorkerReady())
         self.assertEqual(len(self.reactor.started), 3)
         [start] = self.reactor.started[2].heard()
         self.assertEqual((start.slot, start.listeners, start.admin), (2, 2, 0))
@@ -224,23 +224,23 @@ class Replacing(Case):
         second.process.processEnded(done)  # before the supervisor knows that its channel is closed
         self.reactor.advance(0)
         successor = self.reactor.started[3]
-        second.says(Ready())
+        second.says(WorkerReady())
         self.assertFalse(second.process._owner.ready)
         second.channel.connectionLost(Failure(ConnectionDone()))
-        successor.says(Ready())
+        successor.says(WorkerReady())
         successor.heard()
         self.supervisor.reload()
-        self.assertEqual((successor.heard(), first.heard()), ([Reload()], [Reload()]))
+        self.assertEqual((successor.heard(), first.heard()), ([ReloadWorker()], [ReloadWorker()]))
 
     def test_one_that_ends_while_others_begin(self) -> None:
         """The first has served, so it is replaced; the others are not started twice."""
         self.supervisor.privilegedStartService()
         self.supervisor.startService()
         self.reactor.run()
-        self.reactor.started[0].says(Ready())
+        self.reactor.started[0].says(WorkerReady())
         self.reactor.started[0].ends(signal=9)
         self.reactor.advance(0)
-        self.reactor.started[3].says(Ready())
+        self.reactor.started[3].says(WorkerReady())
         self.assertEqual([each.command[5] for each in self.reactor.started], ["0", "1", "2", "0"])
 
     def test_one_that_serves_goes_on_whatever_ends_another_at_its_start(self) -> None:
@@ -248,7 +248,7 @@ class Replacing(Case):
         self.supervisor.privilegedStartService()
         self.supervisor.startService()
         self.reactor.run()
-        self.reactor.started[0].says(Ready())
+        self.reactor.started[0].says(WorkerReady())
         self.reactor.started[1].ends(signal=9)
         self.assertEqual((self.statuses, self.reactor.stopped), ([], 0))
         self.reactor.advance(0)
@@ -257,7 +257,7 @@ class Replacing(Case):
     def test_certificates_are_read_again_by_all(self) -> None:
         workers = self.begin()
         self.supervisor.reload()
-        self.assertEqual([each.heard() for each in workers], [[Reload()]] * 3)
+        self.assertEqual([each.heard() for each in workers], [[ReloadWorker()]] * 3)
 
     def test_lines_have_their_level_and_their_worker(self) -> None:
         events: list[Any] = []
@@ -266,8 +266,8 @@ class Replacing(Case):
             logger.return_value.emit.side_effect = lambda level, _format, **more: events.append(
                 (level.name, more)
             )
-            second.says(Said("warn", "a.b", "it rains"))
-            second.says(Said("nonsense", "a.b", "so"))
+            second.says(WorkerLogLine("warn", "a.b", "it rains"))
+            second.says(WorkerLogLine("nonsense", "a.b", "so"))
         self.assertEqual(
             events, [("warn", {"slot": 1, "text": "it rains"}), ("info", {"slot": 1, "text": "so"})]
         )
@@ -292,12 +292,12 @@ class Replacing(Case):
 
 class Gathering(Case):
     def ask(self, worker: Fake, own: Snapshot) -> None:
-        worker.says(Gather(7, own))
+        worker.says(GatherQuestion(7, own))
 
     def answer(self, worker: Fake, own: Snapshot) -> None:
         [ask] = worker.heard()
-        self.assertIsInstance(ask, Ask)
-        worker.says(Told(ask.id, own))
+        self.assertIsInstance(ask, SnapshotQuestion)
+        worker.says(SnapshotReply(ask.id, own))
 
     def test_all_answer(self) -> None:
         first, second, third = self.begin()
@@ -306,7 +306,7 @@ class Gathering(Case):
         self.assertEqual(first.heard(), [])
         self.answer(third, snapshot(3))
         [gathered] = first.heard()
-        self.assertIsInstance(gathered, Gathered)
+        self.assertIsInstance(gathered, GatherReply)
         self.assertEqual(gathered.id, 7)
         self.assertEqual(gathered.overview.seen, {0: snapshot(1), 1: snapshot(2), 2: snapshot(3)})
         self.assertEqual(gathered.overview.missing, {})
@@ -321,7 +321,7 @@ class Gathering(Case):
         self.assertEqual(gathered.overview.missing, {2: "it does not answer"})
         self.assertEqual(gathered.overview.failures, {0: 0, 1: 0, 2: 1})
         [ask] = third.heard()
-        third.says(Told(ask.id, snapshot(3)))  # too late; it has no effect
+        third.says(SnapshotReply(ask.id, snapshot(3)))  # too late; it has no effect
         self.assertEqual(first.heard(), [])
 
     def test_what_a_worker_has_counted_stays(self) -> None:
@@ -361,7 +361,7 @@ class Stopping(Case):
         stopping = self.supervisor.stopService()
         for each in self.opened:
             each.close.assert_called_once_with()
-        self.assertEqual([each.heard() for each in workers], [[Stop()]] * 3)
+        self.assertEqual([each.heard() for each in workers], [[StopWorker()]] * 3)
         for each in workers:
             self.assertNoResult(stopping)
             each.ends()
@@ -408,10 +408,10 @@ class Stopping(Case):
         self.reactor.run()
         [first] = self.reactor.started
         stopping = self.supervisor.stopService()
-        first.says(Ready())
+        first.says(WorkerReady())
         start, stop = first.heard()
-        self.assertIsInstance(start, Start)
-        self.assertEqual(stop, Stop())
+        self.assertIsInstance(start, StartWorker)
+        self.assertEqual(stop, StopWorker())
         self.assertEqual(len(self.reactor.started), 1)
         first.ends()
         self.successResultOf(stopping)

@@ -18,7 +18,7 @@ _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|
 
 
 @frozen(slots=True)
-class Hop:
+class ForwardedHop:
     """What one proxy said about the request that it received.
 
     :param address: of the sender; "" if the proxy gives none (``unknown``, an obfuscated name, or nothing).
@@ -29,7 +29,7 @@ class Hop:
     scheme: str = ""
 
 
-def hops(values: list[bytes], most: int) -> Iterator[Hop]:
+def hops(values: list[bytes], most: int) -> Iterator[ForwardedHop]:
     """Yield the elements of the field from the right, up to the first malformed one.
 
     Splitting starts from the right too. Otherwise a client could send an unclosed quoted string and so swallow what
@@ -66,7 +66,7 @@ def _escaped(text: str, at: int) -> bool:
     return (at - before) % 2 == 1
 
 
-def _hop(element: str) -> Hop | None:
+def _hop(element: str) -> ForwardedHop | None:
     """Parse one element; None if it is malformed or empty."""
     found: dict[str, str] = {}
     at = 0
@@ -84,7 +84,7 @@ def _hop(element: str) -> Hop | None:
     if not found:
         return None
     scheme = found.get("proto", "").lower()
-    return Hop(_address(found.get("for", "")), scheme if scheme in ("http", "https") else "")
+    return ForwardedHop(_address(found.get("for", "")), scheme if scheme in ("http", "https") else "")
 
 
 def _address(node: str) -> str:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from ...words import ProxyHeader
 from ..listener_context import ListenerContext
 from .proxy_header import ProxyHeaderError, parse_proxy_header
-from .trust import Trust, display_address, parse_address
+from .trust import TrustedProxies, display_address, parse_address
 
 LOG_S: Final = 60.0
 """Seconds between two log lines for the same reason, so that strangers cannot fill the disk by connecting."""
@@ -32,7 +32,7 @@ _WORDS: Final = {
 
 @implementer(IAddress)
 @frozen(slots=True)
-class Announced:
+class AnnouncedAddress:
     """The client address from a PROXY header; "" if the header gives none."""
 
     source: str = ""
@@ -101,9 +101,9 @@ class ProxyHeaderProtocol(Protocol):
             return
         if header is not None:
             rest = bytes(self._buffer[header.length :])
-            self._hand_over(Announced(header.source), rest)
+            self._hand_over(AnnouncedAddress(header.source), rest)
 
-    def _hand_over(self, announced: Announced, rest: bytes) -> None:
+    def _hand_over(self, announced: AnnouncedAddress, rest: bytes) -> None:
         """Make the following protocol the transport's protocol; this object gets no further calls."""
         transport = self.transport
         with self._house.connections.handing_over(self):  # the following protocol is counted itself
@@ -150,14 +150,14 @@ class ProxyHeaderProtocol(Protocol):
 class ProxyHeaderFactory(Factory):
     """Creates the connections of a listener that only load balancers may use.
 
-    :param wrapped: creates the protocol after the header; its ``buildProtocol`` gets an ``Announced``.
+    :param wrapped: creates the protocol after the header; its ``buildProtocol`` gets an ``AnnouncedAddress``.
     :param house: the state that all listeners share.
     :param senders: addresses that may connect. All others are closed at once: they could claim any client address.
     """
 
     noisy = False
 
-    def __init__(self, wrapped: Any, house: ListenerContext, senders: Trust) -> None:
+    def __init__(self, wrapped: Any, house: ListenerContext, senders: TrustedProxies) -> None:
         self.wrapped = wrapped
         self.house = house
         self.senders = senders

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from attrs import frozen
 
 from ...messages import Client, Headers
-from .forwarded import Hop
+from .forwarded import ForwardedHop
 from .forwarded import hops as forwarded_hops
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -76,7 +76,7 @@ def display_address(text: str) -> str:
 
 
 @frozen(slots=True)
-class Trust:
+class TrustedProxies:
     """Which peers are trusted proxies, and which of their fields we believe.
 
     A proxy sets one field and passes others on as the client sent them, so only the configured field is read.
@@ -91,7 +91,7 @@ class Trust:
     scheme_field: str = "x-forwarded-proto"
 
     @classmethod
-    def of(cls, networks: Iterable[str]) -> Trust:
+    def of(cls, networks: Iterable[str]) -> TrustedProxies:
         """:raise ValueError: an entry is not an address or network."""
         return cls(tuple(ipaddress.ip_network(network, strict=False) for network in networks))
 
@@ -145,7 +145,7 @@ class Trust:
             request_id=believed_id(fields.all(b"x-request-id")) or new_id(),
         )
 
-    def _follow(self, nearest: str, hops: Iterable[Hop]) -> tuple[str, tuple[str, ...], str]:
+    def _follow(self, nearest: str, hops: Iterable[ForwardedHop]) -> tuple[str, tuple[str, ...], str]:
         """Follow hops for as long as the proxy that reported them is trusted.
 
         :param hops: nearest first.
@@ -165,11 +165,11 @@ class Trust:
         return current, tuple(reversed(chain)), scheme
 
 
-def _hops_of_list(values: list[bytes]) -> list[Hop]:
+def _hops_of_list(values: list[bytes]) -> list[ForwardedHop]:
     """Return the entries of X-Forwarded-For from the right."""
     entries = b",".join(values).decode("latin-1").split(",")
     addresses = (parse_address(entry.strip(" \t")) for entry in reversed(entries[-MAX_HOPS:]))
-    return [Hop("" if address is None else str(address)) for address in addresses]
+    return [ForwardedHop("" if address is None else str(address)) for address in addresses]
 
 
 def _believed_scheme(values: list[bytes]) -> str:

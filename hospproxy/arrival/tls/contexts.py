@@ -30,7 +30,7 @@ SESSION_S: Final = 3600
 
 
 @frozen(slots=True)
-class Authorities:
+class ClientAuthorities:
     """The CAs that issue client certificates.
 
     :param certificates: of the trusted CAs, roots or not.
@@ -41,7 +41,9 @@ class Authorities:
     required: bool = False
 
 
-def intermediate(credentials: CertificatePair, authorities: Authorities | None = None) -> CertificateOptions:
+def intermediate(
+    credentials: CertificatePair, authorities: ClientAuthorities | None = None
+) -> CertificateOptions:
     """Return options for TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation.
 
     Each result has its own ticket keys and session id context: a session that began here cannot be resumed elsewhere.
@@ -92,7 +94,7 @@ def _store_of(context: SSL.Context) -> crypto.X509Store:
 
 
 @frozen(slots=True)
-class Contexts:
+class TlsContexts:
     """The TLS contexts of one listener, by server name.
 
     :param first: used if no other context has the name.
@@ -103,7 +105,9 @@ class Contexts:
     named: Mapping[str, CertificateOptions] = field(factory=dict)
 
     @classmethod
-    def of(cls, credentials: Sequence[CertificatePair], authorities: Authorities | None = None) -> Contexts:
+    def of(
+        cls, credentials: Sequence[CertificatePair], authorities: ClientAuthorities | None = None
+    ) -> TlsContexts:
         """:param credentials: at least one; if two have the same name, the first one is used for it."""
         made = [intermediate(each, authorities) for each in credentials]
         named: dict[str, CertificateOptions] = {}
@@ -119,10 +123,10 @@ class Contexts:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class Doorway:
+class TlsConnectionCreator:
     """Creates the TLS side of connections. Set ``contexts`` to replace certificates; open connections keep theirs."""
 
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: TlsContexts) -> None:
         self.contexts = contexts
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803
@@ -141,7 +145,7 @@ class TlsFactory(TLSMemoryBIOFactory):
 
     protocol = TlsTransport
 
-    def __init__(self, doorway: Doorway, wrapped: Http1Factory, clock: IReactorTime) -> None:
+    def __init__(self, doorway: TlsConnectionCreator, wrapped: Http1Factory, clock: IReactorTime) -> None:
         super().__init__(doorway, False, wrapped, clock)
         self.doorway = doorway
         self.handshakes = wrapped.house.handshakes

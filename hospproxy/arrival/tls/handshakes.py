@@ -20,7 +20,7 @@ MAX_REMEMBERED: Final = 10_000
 """Addresses whose rate is remembered; beyond it the address that was quiet for longest is dropped."""
 
 
-class Shaking(Protocol):
+class PendingHandshake(Protocol):
     """A connection whose handshake is in progress."""
 
     def abortConnection(self) -> None:
@@ -41,7 +41,7 @@ class Handshakes:
     limits: ArrivalSettings
     exempt: Callable[[Address | None], bool] = lambda _: False
     count: Callable[[Handshake], None] = lambda _: None
-    _open: dict[Shaking, tuple[str, float]] = field(factory=dict, init=False)
+    _open: dict[PendingHandshake, tuple[str, float]] = field(factory=dict, init=False)
     _by_source: Counter[str] = field(factory=Counter, init=False)
     _rates: OrderedDict[str, tuple[float, float]] = field(factory=OrderedDict, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
@@ -67,7 +67,7 @@ class Handshakes:
             self.count(refusal)
         return not refusal
 
-    def begin(self, connection: Shaking, host: str) -> None:
+    def begin(self, connection: PendingHandshake, host: str) -> None:
         """A handshake has begun. Call ``end`` for it, or it times out."""
         source = source_of(host)
         self._open[connection] = (source, self.clock.seconds() + self.limits.handshake_timeout_s)

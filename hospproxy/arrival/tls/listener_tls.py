@@ -13,7 +13,7 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from .certificates import CertificateError, CertificatePair, parse_certificates, parse_credentials
-from .contexts import Authorities, Contexts, Doorway, intermediate, vouching
+from .contexts import ClientAuthorities, TlsConnectionCreator, TlsContexts, intermediate, vouching
 from .renewal import SOON_S, WatchedFiles
 
 _log = Logger()
@@ -98,10 +98,10 @@ class ListenerTls:
     files: Sequence[Path]
     authorities: WatchedFiles[tuple[x509.Certificate, ...]] | None = None
     required: bool = False
-    doorway: Doorway = field(init=False)
+    doorway: TlsConnectionCreator = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.doorway = Doorway(self._contexts())
+        self.doorway = TlsConnectionCreator(self._contexts())
 
     @property
     def kept(self) -> list[WatchedFiles[Any]]:
@@ -119,9 +119,11 @@ class ListenerTls:
             for file, pair in zip(self.files, self.pairs, strict=True)
         ]
 
-    def _contexts(self) -> Contexts:
-        trusted = None if self.authorities is None else Authorities(self.authorities.value, self.required)
-        return Contexts.of([each.value for each in self.pairs], trusted)
+    def _contexts(self) -> TlsContexts:
+        trusted = (
+            None if self.authorities is None else ClientAuthorities(self.authorities.value, self.required)
+        )
+        return TlsContexts.of([each.value for each in self.pairs], trusted)
 
 
 @define(slots=True)

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from ...background import Background
 from ...words import Reload
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from .certificates import CertificateError, read
 
 _log = Logger()
@@ -37,7 +37,7 @@ class FileVerdict(enum.Enum):
 
 
 @frozen(slots=True)
-class Glance(Generic[T]):
+class ChangedFiles(Generic[T]):
     """The new content of files that have changed.
 
     :param digest: of the content; tells whether it changes again.
@@ -77,7 +77,7 @@ class WatchedFiles(Generic[T]):
         self.value: T = glance.value
         self._digest = glance.digest
 
-    def glance(self, *, anew: bool = False) -> Glance[T] | None:
+    def glance(self, *, anew: bool = False) -> ChangedFiles[T] | None:
         """Read the files. Changes nothing in this object, so it may run in a thread.
 
         Returns None if they are unchanged.
@@ -87,7 +87,7 @@ class WatchedFiles(Generic[T]):
         try:
             contents = [read(file) for file in self.files]
         except CertificateError as error:
-            return Glance(str(error).encode(), None, error)
+            return ChangedFiles(str(error).encode(), None, error)
         digest = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in contents)).digest()
         if digest == self._digest and not anew:
             return None
@@ -96,10 +96,10 @@ class WatchedFiles(Generic[T]):
             if self._digest not in (None, digest):
                 self._judge(value)
         except CertificateError as error:
-            return Glance(digest, None, error)
-        return Glance(digest, value)
+            return ChangedFiles(digest, None, error)
+        return ChangedFiles(digest, value)
 
-    def take(self, glance: Glance[T] | None) -> FileVerdict:
+    def take(self, glance: ChangedFiles[T] | None) -> FileVerdict:
         """Use the result of ``glance``.
 
         Unusable content is WAITING at first, BAD at the second look, then SAME: renewal tools write the two files of
@@ -116,7 +116,7 @@ class WatchedFiles(Generic[T]):
         return FileVerdict.RENEWED
 
 
-class Renewal:
+class FileRenewal:
     """Checks files at an interval, in a thread.
 
     :param kept: everything that is checked.
@@ -128,7 +128,7 @@ class Renewal:
     def __init__(
         self,
         kept: Sequence[WatchedFiles[Any]],
-        worker: WorkerLike,
+        worker: TaskRunner,
         renewed: Callable[[], None],
         count: Callable[[Reload], None],
         round_done: Callable[[], None],
@@ -177,7 +177,7 @@ class Renewal:
             self._take(glances)
         self._round_done()
 
-    def _take(self, glances: Sequence[Glance[Any] | None]) -> None:
+    def _take(self, glances: Sequence[ChangedFiles[Any] | None]) -> None:
         renewed = False
         for each, glance in zip(self._kept, glances, strict=True):
             verdict = each.take(glance)

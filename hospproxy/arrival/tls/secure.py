@@ -54,7 +54,7 @@ class Hsts:
 
 @implementer(IHandler)
 @frozen(slots=True)
-class Certified:
+class CertificateForwarding:
     """Adds the client's certificate to every request on a connection."""
 
     handler: Any
@@ -99,7 +99,9 @@ class SecureHttp1(Http1Protocol):
         self._pace.wait(self._house.limits.header_timeout_s)
         shown = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
         if shown is not None:
-            self._house = evolve(self._house, handler=Certified(self._house.handler, described(shown)))
+            self._house = evolve(
+                self._house, handler=CertificateForwarding(self._house.handler, described(shown))
+            )
             # A shortcut knows nothing of the certificate, which belongs to the audit record.
             self._shortcuts = ConnectionShortcuts()
 

@@ -36,7 +36,7 @@ class LoginAttempt:
 
 
 @frozen(slots=True)
-class Keys:
+class ClaimKeys:
     """Two secret keys, and the HMACs that they make of a request's claims and address.
 
     :param credentials: the key under which credentials are remembered in the whole proxy.

@@ -18,7 +18,7 @@ WORDS = "Too many failed log-ins; try again later."
 
 
 @frozen(slots=True)
-class Claim:
+class DelayReason:
     """A reason why a request must wait, and how many may wait for it.
 
     :param place: an address or an account.
@@ -35,7 +35,7 @@ class Claim:
 
 @define(slots=True, eq=False)
 class _WaitingGuess:
-    claims: tuple[Claim, ...]
+    claims: tuple[DelayReason, ...]
     delay_s: float
     over: Deferred[None] = field(factory=Deferred)
 
@@ -59,7 +59,7 @@ class WaitingGuesses:
     def __len__(self) -> int:
         return self._number
 
-    async def wait(self, claims: Iterable[Claim], delay_s: float) -> None:
+    async def wait(self, claims: Iterable[DelayReason], delay_s: float) -> None:
         """Wait for the delay, if there is room.
 
         :param claims: the places where a delay is due.

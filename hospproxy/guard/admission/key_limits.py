@@ -1,7 +1,7 @@
 """Limits by key, each key being an address, an account or credentials: requests per second, and delays of guesses.
 
-Pure: monotonic seconds in, seconds out. ``Marks`` is the bounded table under both. It may drop entries, but never to
-the advantage of a client that floods it.
+Pure: monotonic seconds in, seconds out. ``ExpiryTable`` is the bounded table under both. It may drop entries, but never
+to the advantage of a client that floods it.
 
 Nobody is locked out. The number of failures that count is bounded, so they are forgotten within minutes after an
 attack, and a delay never exceeds its cap.
@@ -23,7 +23,7 @@ More add nothing, so all are forgotten ``free + REACH`` times ``forgive_s`` afte
 """
 
 
-class Marks:
+class ExpiryTable:
     """For each key, the time (monotonic seconds) until which something counts against it.
 
     All that a key has done is in that one time, so the order of two keys never changes. Expired keys are dropped
@@ -76,7 +76,7 @@ class Marks:
             self._floor = max(self._floor, until)
 
 
-class Rate:
+class TokenBuckets:
     """One bucket per key, stored as the time at which it will be full again (the generic cell rate algorithm).
 
     :param per_s: tokens that are added per second; 0: no limit.
@@ -87,7 +87,7 @@ class Rate:
     def __init__(self, per_s: float, burst: int, most: int) -> None:
         self.per_s = per_s
         self.burst = max(1, burst)
-        self._full_at = Marks(most)
+        self._full_at = ExpiryTable(most)
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -116,7 +116,7 @@ class Rate:
 
 
 @frozen(slots=True)
-class Patience:
+class DelayRule:
     """How many failures one address, or one account, may have.
 
     :param free: failures without a delay.
@@ -134,15 +134,15 @@ class Patience:
         return 0.0 if beyond < 0 else min(self.cap_s, FIRST_S * 2.0**beyond)
 
 
-class Guilt:
+class FailedGuesses:
     """Failed log-ins by key; one is forgotten every ``forgive_s`` seconds.
 
     :param most: number of keys that are tracked one by one.
     """
 
-    def __init__(self, patience: Patience, most: int) -> None:
+    def __init__(self, patience: DelayRule, most: int) -> None:
         self.patience = patience
-        self._marks = Marks(most)
+        self._marks = ExpiryTable(most)
 
     def __len__(self) -> int:
         return len(self._marks)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...sharing.kinds import Sharing
-from ...sharing.news import Accepted, Guess, Used
+from ...sharing.news import CredentialsAccepted, LoginResult, TokensUsed
 from .claim_keys import LoginAttempt
-from .key_limits import Rate
+from .key_limits import TokenBuckets
 
 SLACK = 8
 """All workers together leave at most 1/SLACK of a bucket, and of what flows into it, unreported."""
@@ -25,7 +25,7 @@ MOST_KEYS = 256
 MOST_UNSAID = 10_000
 
 
-class Unsaid:
+class UnreportedTokens:
     """Tokens that were taken here and not reported yet. Pure.
 
     Each key has a level that drains at ``1 / (SLACK * workers)`` of the rate. A client that stays below that rate
@@ -35,7 +35,7 @@ class Unsaid:
     :param most: number of keys; beyond it the longest unused one is dropped, to its advantage.
     """
 
-    def __init__(self, rate: Rate, most: int = MOST_UNSAID) -> None:
+    def __init__(self, rate: TokenBuckets, most: int = MOST_UNSAID) -> None:
         self._rate = rate
         self._most = most
         self._taken: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
@@ -71,7 +71,7 @@ class Unsaid:
         return max(1.0, self._rate.burst / (SLACK * workers))
 
 
-class Telling:
+class PeerReports:
     """Collects reports and sends them: failures at once, everything else once per heartbeat.
 
     :param clock: monotonic.
@@ -85,14 +85,14 @@ class Telling:
         clock: IReactorTime,
         heartbeat_s: float,
         workers: Callable[[], int],
-        credentials: Rate,
-        addresses: Rate,
+        credentials: TokenBuckets,
+        addresses: TokenBuckets,
     ) -> None:
         self._sharing = sharing
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._workers = workers
-        self._credentials, self._addresses = Unsaid(credentials), Unsaid(addresses)
+        self._credentials, self._addresses = UnreportedTokens(credentials), UnreportedTokens(addresses)
         self._unsaid = {credentials: self._credentials, addresses: self._addresses}
         self._accepted: OrderedDict[bytes, None] = OrderedDict()
         self._timer: IDelayedCall | None = None
@@ -100,11 +100,11 @@ class Telling:
     def failed(self, attempt: LoginAttempt) -> None:
         """Report a failed log-in that counts."""
         self._accepted.pop(attempt.credentials, None)
-        self._sharing.say(Guess(attempt.account, attempt.address, credentials=attempt.credentials))
+        self._sharing.say(LoginResult(attempt.account, attempt.address, credentials=attempt.credentials))
 
     def came_back(self, attempt: LoginAttempt) -> None:
         """Report that an account's failures were cleared."""
-        self._sharing.say(Guess(attempt.account, failed=False))
+        self._sharing.say(LoginResult(attempt.account, failed=False))
 
     def accepted(self, credentials: bytes) -> None:
         """Report that HOSP accepts credentials that were unknown before."""
@@ -115,7 +115,7 @@ class Telling:
             self._accepted.popitem(last=False)
         self._soon()
 
-    def used(self, rate: Rate, key: bytes, now: float) -> None:
+    def used(self, rate: TokenBuckets, key: bytes, now: float) -> None:
         """Report a token that was taken."""
         if rate.per_s and not self._sharing.is_alone and self._unsaid[rate].add(key, now, self._workers()):
             self._soon()
@@ -127,12 +127,14 @@ class Telling:
     def _say(self) -> None:
         self._timer = None
         now, workers = self._clock.seconds(), self._workers()
-        used = Used(self._credentials.take(now, workers), self._addresses.take(now, workers))
+        used = TokensUsed(self._credentials.take(now, workers), self._addresses.take(now, workers))
         if used.credentials or used.addresses:
             self._sharing.say(used)
         if self._accepted:
             most = min(MOST_KEYS, len(self._accepted))
-            self._sharing.say(Accepted(tuple(self._accepted.popitem(last=False)[0] for _ in range(most))))
+            self._sharing.say(
+                CredentialsAccepted(tuple(self._accepted.popitem(last=False)[0] for _ in range(most)))
+            )
         # What did not fit into this message goes into the next.
         if self._accepted or MOST_KEYS in (len(used.credentials), len(used.addresses)):
             self._soon()

@@ -20,14 +20,14 @@ from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
 from ...repeat import Repeat
 from ...sharing.kinds import ALONE, Sharing
-from ...sharing.news import Accepted, Guess, News, Used
+from ...sharing.news import CredentialsAccepted, LoginResult, News, TokensUsed
 from ...single_flight import SingleFlight
 from ..credentials import parse_basic
-from .claim_keys import Keys, LoginAttempt
-from .delay_queue import Claim, WaitingGuesses, too_many
-from .key_limits import Guilt, Patience, Rate
-from .peer_reports import MOST_KEYS, Telling
-from .refusals import Refusals
+from .claim_keys import ClaimKeys, LoginAttempt
+from .delay_queue import DelayReason, WaitingGuesses, too_many
+from .key_limits import DelayRule, FailedGuesses, TokenBuckets
+from .peer_reports import MOST_KEYS, PeerReports
+from .refusals import RefusalCache
 
 COUNTED_S = 600.0
 """A password that fails again within these seconds is not a new guess: a device with an old password repeats it."""
@@ -82,9 +82,9 @@ class Admission:
     def __init__(
         self,
         settings: AdmissionSettings,
-        keys: Keys,
+        keys: ClaimKeys,
         accounts: Accounts,
-        refusals: Refusals,
+        refusals: RefusalCache,
         clock: IReactorTime,
         meter: IMeter,
         sharing: Sharing = ALONE,
@@ -100,11 +100,11 @@ class Admission:
         self._clock = clock
         self._meter = meter
         forgive_s, cap_s = settings.forgive_s, settings.delay_s
-        self._by_address = Guilt(Patience(settings.address_free, forgive_s, cap_s), most)
-        self._by_account = Guilt(Patience(settings.account_free, forgive_s, cap_s), most)
-        self._credential_rate = Rate(settings.rate, settings.burst, most)
-        self._address_rate = Rate(settings.address_rate, settings.address_burst, most)
-        self._telling = Telling(
+        self._by_address = FailedGuesses(DelayRule(settings.address_free, forgive_s, cap_s), most)
+        self._by_account = FailedGuesses(DelayRule(settings.account_free, forgive_s, cap_s), most)
+        self._credential_rate = TokenBuckets(settings.rate, settings.burst, most)
+        self._address_rate = TokenBuckets(settings.address_rate, settings.address_burst, most)
+        self._telling = PeerReports(
             sharing, clock, heartbeat_s, workers, self._credential_rate, self._address_rate
         )
         sharing.listen(self._told)
@@ -156,7 +156,7 @@ class Admission:
             return True
         return self._accounts.recall(attempt.credentials) is not None
 
-    def _take(self, exchange: Exchange, rate: Rate, key: bytes) -> None:
+    def _take(self, exchange: Exchange, rate: TokenBuckets, key: bytes) -> None:
         now = self._clock.seconds()
         missing_s = self._missing_s(rate, key, now)
         if missing_s:
@@ -164,7 +164,7 @@ class Admission:
             self._meter.count("admission_refused_total", reason="rate")
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
 
-    def _missing_s(self, rate: Rate, key: bytes, now: float) -> float:
+    def _missing_s(self, rate: TokenBuckets, key: bytes, now: float) -> float:
         """Take a token and report it; return 0, or the seconds until there is one."""
         missing_s = rate.take(key, now)
         if not missing_s:
@@ -222,9 +222,9 @@ class Admission:
         address, account = self._by_address.failures(attempt.address, now), self._failures(attempt, now)
         claims = []
         if self._by_address.patience.delay_s(address):
-            claims.append(Claim(attempt.address, self._settings.address_waiting, account))
+            claims.append(DelayReason(attempt.address, self._settings.address_waiting, account))
         if self._by_account.patience.delay_s(account):
-            claims.append(Claim(attempt.account, self._settings.account_waiting, address))
+            claims.append(DelayReason(attempt.account, self._settings.account_waiting, address))
         await self._waiting.wait(claims, self._delay_s(attempt))
 
     def _delay_s(self, attempt: LoginAttempt) -> float:
@@ -289,9 +289,9 @@ class Admission:
     def _told(self, news: News) -> None:
         """Take in what other workers report about clients. Keys are checked, because the news comes through Redis."""
         now = self._clock.seconds()
-        if isinstance(news, Guess):
+        if isinstance(news, LoginResult):
             self._told_guess(news, now)
-        elif isinstance(news, Used):
+        elif isinstance(news, TokensUsed):
             for rate, used in (
                 (self._credential_rate, news.credentials),
                 (self._address_rate, news.addresses),
@@ -299,11 +299,11 @@ class Admission:
                 for key in list(used)[:MOST_KEYS]:
                     if _is_key(key):
                         rate.taken(key, used[key], now)
-        elif isinstance(news, Accepted):
+        elif isinstance(news, CredentialsAccepted):
             for key in filter(_is_key, news.credentials[:MOST_KEYS]):
                 self._accepted.add(key, now)
 
-    def _told_guess(self, guess: Guess, now: float) -> None:
+    def _told_guess(self, guess: LoginResult, now: float) -> None:
         if not _is_key(guess.account):
             return
         if not guess.failed:

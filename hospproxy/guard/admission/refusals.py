@@ -8,7 +8,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 
-class Refusals:
+class RefusalCache:
     """Credentials that HOSP refused within the last ``keep_s`` seconds.
 
     A write that might make HOSP accept them clears all.
@@ -75,7 +75,7 @@ class Refusals:
         self._until.clear()
 
 
-class NoRefusals(Refusals):
+class NoRefusalCache(RefusalCache):
     """Remembers nothing: HOSP is asked each time."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ MAX_GENERATION_BYTES = 64
 _MAX_MS = 1 << 50
 
 
-class WrittenAnswer(msgspec.Struct, frozen=True):
+class EntryContent(msgspec.Struct, frozen=True):
     """A cached response with what it depends on. Times are milliseconds of Redis's clock.
 
     :param began: the earliest moment at which HOSP can have made it.
@@ -35,12 +35,12 @@ class WrittenAnswer(msgspec.Struct, frozen=True):
     answered: int
 
 
-class BadValue(Exception):
+class InvalidEntry(Exception):
     """The value in Redis was written by no version of this program, or its times are impossible."""
 
 
 @frozen(slots=True)
-class Looked:
+class LookReply:
     """The reply of ``look.lua``: a cache entry, and the generations that it must match.
 
     :param redis_ms: milliseconds of Redis's time.
@@ -55,17 +55,17 @@ class Looked:
     generations: tuple[bytes, ...]
 
 
-_decoder = msgspec.msgpack.Decoder(WrittenAnswer)
+_decoder = msgspec.msgpack.Decoder(EntryContent)
 
 
-def looked(reply: list[Any], tags: int) -> Looked:
+def looked(reply: list[Any], tags: int) -> LookReply:
     """Parse the reply of ``look.lua``.
 
     :param tags: number of generations that it must hold.
     :raise BadValue: it is invalid.
     """
     if len(reply) != 5:
-        raise BadValue
+        raise InvalidEntry
     epoch, now, position, value, generations = reply
     if position is None:
         position = b"0"
@@ -83,8 +83,8 @@ def looked(reply: list[Any], tags: int) -> Looked:
     if not whole or not all(
         isinstance(one, bytes) and len(one) <= MAX_GENERATION_BYTES for one in generations
     ):
-        raise BadValue
-    return Looked(epoch, now, int(position), value, tuple(generations))
+        raise InvalidEntry
+    return LookReply(epoch, now, int(position), value, tuple(generations))
 
 
 def written(ticket: LookupTicket, found: SharedHit) -> bytes:
@@ -94,7 +94,7 @@ def written(ticket: LookupTicket, found: SharedHit) -> bytes:
     as younger.
     """
     return msgspec.msgpack.encode(
-        WrittenAnswer(
+        EntryContent(
             epoch=ticket.epoch,
             generations=list(ticket.generations),
             status=found.response.status,
@@ -110,7 +110,7 @@ def _redis_ms(ticket: LookupTicket, moment: float) -> int:
     return ticket.redis_ms + floor((moment - ticket.received) * 1000)
 
 
-def read(data: bytes, said: Looked, sent: float) -> SharedHit | None:
+def read(data: bytes, said: LookReply, sent: float) -> SharedHit | None:
     """Decode a cache entry from Redis, unless a write has invalidated it.
 
     :param said: the reply that held it.
@@ -122,9 +122,9 @@ def read(data: bytes, said: Looked, sent: float) -> SharedHit | None:
     try:
         value = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise BadValue from None
+        raise InvalidEntry from None
     if not value.began <= value.answered <= said.redis_ms or value.status != 200:
-        raise BadValue
+        raise InvalidEntry
     if value.epoch != said.epoch or tuple(value.generations) != said.generations:
         return None
     # Add a millisecond: Redis's time was rounded down.

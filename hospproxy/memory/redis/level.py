@@ -17,11 +17,11 @@ from ...background import Background
 from ...encryption import Unsealable
 from ...interfaces import IMeter
 from ...sharing.generations import GENERATION_MS, key_of_tag
-from ...sharing.kinds import Away, Common
+from ...sharing.kinds import Away, RedisScripts
 from ...sharing.lua_scripts import script
 from ...tags import EVERYTHING
 from ..second_level import LookupTicket, SharedHit
-from .entry_codec import BadValue, Looked, looked, read, written
+from .entry_codec import InvalidEntry, LookReply, looked, read, written
 
 LOOK = script("look")
 KEEP = script("keep")
@@ -43,7 +43,7 @@ class LevelLimits:
     max_keeping_bytes: int = MAX_KEEPING_BYTES
 
 
-class RedisLevel:
+class RedisSecondLevel:
     """The cache level in Redis (memory.second.Level).
 
     :param clock: monotonic time.
@@ -54,7 +54,7 @@ class RedisLevel:
 
     def __init__(
         self,
-        common: Common,
+        common: RedisScripts,
         clock: IReactorTime,
         meter: IMeter,
         limits: LevelLimits,
@@ -84,7 +84,7 @@ class RedisLevel:
             said = looked(await self._common.run(LOOK, keys, (longest, GENERATION_MS)), len(tags))
         except Away:
             return None, None
-        except BadValue:
+        except InvalidEntry:
             self._refused()
             return None, None
         ticket = LookupTicket(
@@ -92,12 +92,12 @@ class RedisLevel:
         )
         return self._opened(keys[0], said, sent), ticket
 
-    def _opened(self, key: bytes, said: Looked, sent: float) -> SharedHit | None:
+    def _opened(self, key: bytes, said: LookReply, sent: float) -> SharedHit | None:
         if said.value is None:
             return None
         try:
             return read(self._common.vault.open(said.value, key), said, sent)
-        except (Unsealable, BadValue):
+        except (Unsealable, InvalidEntry):
             self._refused()
             return None
 

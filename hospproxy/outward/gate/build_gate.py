@@ -8,13 +8,13 @@ from attrs import frozen
 
 from ...folders import of_slot
 from ...foundations import Foundations
-from ...memory.stall_fallback import NeverStalls, Stalls
+from ...memory.stall_fallback import NoStallSignal, StallSignal
 from ...options.gate_section import MARGIN_S
 from .breaker import BreakerState
 from .gate import Gate
-from .in_flight_file import FILE, Unfinished
+from .in_flight_file import FILE, InFlightFile
 from .probe import Prober
-from .slots import AllMine, Places
+from .slots import AllSlots, Slots
 
 
 @frozen(slots=True, kw_only=True)
@@ -27,15 +27,15 @@ class GateParts:
     """
 
     enabled: bool
-    places: Places
-    unfinished: Unfinished | None
+    places: Slots
+    unfinished: InFlightFile | None
     gate: Gate
     prober: Prober
 
     @property
-    def stalls(self) -> Stalls:
+    def stalls(self) -> StallSignal:
         """Whether HOSP is silent for longer than usual; never, if the gate is switched off."""
-        return self.gate.stall if self.enabled else NeverStalls()
+        return self.gate.stall if self.enabled else NoStallSignal()
 
     def away(self) -> bool:
         """Whether HOSP is known to be down."""
@@ -57,7 +57,7 @@ def gate_parts(base: Foundations, is_gone: Callable[[str], bool]) -> GateParts:
     unfinished = None
     if base.shared is None and gate.enabled:
         path, worker = settings.state_dir / FILE, base.worker("gate")
-        unfinished = Unfinished(path, worker, base.reactor, base.host.since_boot)
+        unfinished = InFlightFile(path, worker, base.reactor, base.host.since_boot)
     prober = Prober(
         base.reactor,
         base.own_requests.ask,
@@ -75,19 +75,19 @@ def gate_parts(base: Foundations, is_gone: Callable[[str], bool]) -> GateParts:
     )
 
 
-def _places(base: Foundations, is_gone: Callable[[str], bool]) -> Places:
+def _places(base: Foundations, is_gone: Callable[[str], bool]) -> Slots:
     """The slots at HOSP that belong to this process: all, if it is alone."""
     settings, shared = base.settings, base.shared
     gate, breaker, redis = settings.gate, settings.breaker, settings.redis
     if shared is None or not gate.enabled:
-        return AllMine(gate.concurrency)
+        return AllSlots(gate.concurrency)
     # Imported here: a process without Redis does not need it.
     from .redis.base_share import FILE as BASE_FILE
     from .redis.base_share import BaseFile, OwnBase
-    from .redis.shared_slots import PlacesRules, SharedPlaces
+    from .redis.shared_slots import SharedSlotRules, SharedSlots
 
     file = BaseFile(of_slot(settings.state_dir / BASE_FILE, base.slot), base.worker("places"))
-    rules = PlacesRules(
+    rules = SharedSlotRules(
         ceiling=gate.concurrency,
         redis=redis,
         linger_s=gate.finish_s,
@@ -102,6 +102,6 @@ def _places(base: Foundations, is_gone: Callable[[str], bool]) -> Places:
         + MARGIN_S,
     )
     own = OwnBase(gate.concurrency, file, is_gone)
-    places = SharedPlaces(shared, rules, base.reactor, base.metrics, own)
+    places = SharedSlots(shared, rules, base.reactor, base.metrics, own)
     shared.places.listen(places.woken)
     return places

@@ -80,7 +80,7 @@ class Estimate:
         return max(1, min(30, math.ceil(max(none_s, self.wait_s(ahead, limit)))))
 
 
-class Usual:
+class ResponseTimes:
     """How long HOSP took for its last responses, and how likely it is that a silence is chance."""
 
     KEPT = 64

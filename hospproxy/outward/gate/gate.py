@@ -17,19 +17,19 @@ from ...background import Background
 from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ...exchange import Identified
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...late_responses import LeftBehind
+from ...late_responses import AbandonedAttempt
 from ...messages import Priority, Response
 from ...options.gate_section import BreakerSettings, GateSettings
 from ...retry_after import retry_after_s
 from .breaker import Breaker, BreakerState
 from .estimate import Estimate
-from .in_flight_file import InHand, Nowhere
+from .in_flight_file import InFlightStore, NoInFlightStore
 from .limit import Limit
-from .queue import Queue, QueueStanding, Refusal, Ticket
+from .queue import Queue, SlotRefusal, Ticket, TicketState
 from .rules import FEW, MOST_REST_S, OPINION_S, PROBE, WORDS
-from .signs import Outcome, Sign, sign_of, tell
-from .slots import AllMine, Places, Using
-from .stall import Stall
+from .signs import AttemptSign, Outcome, sign_of, tell
+from .slots import AllSlots, Slots, SlotUse
+from .stall import StallDetector
 
 _log = Logger()
 
@@ -52,25 +52,25 @@ class Gate:
         breaker: BreakerSettings,
         meter: IMeter,
         opened: Callable[[Gate], None] | None = None,
-        places: Places | None = None,
-        in_hand: InHand | None = None,
+        places: Slots | None = None,
+        in_hand: InFlightStore | None = None,
     ) -> None:
         self._clock = clock
         self._meter = meter
         self._settings = settings
         self._away_retry_after_s = math.ceil(breaker.probe_every_s) + 1
         self._opened = opened
-        self._in_hand: InHand = Nowhere() if in_hand is None else in_hand
-        self._places = AllMine(settings.concurrency) if places is None else places
+        self._in_hand: InFlightStore = NoInFlightStore() if in_hand is None else in_hand
+        self._places = AllSlots(settings.concurrency) if places is None else places
         self._queue = Queue(min(settings.concurrency, self._places.usable), settings.max_queue)
         self._limit = Limit(settings.concurrency)
-        self.stall = Stall(clock, meter, settings.finish_s)
+        self.stall = StallDetector(clock, meter, settings.finish_s)
         self._estimate = Estimate()
         self._breaker = Breaker(breaker.failures, settings.slow_s) if breaker.enabled else None
         self._waiters: dict[Ticket, tuple[Deferred[None], IDelayedCall]] = {}
         self._letting_in = False
         self._judged: float | None = None
-        self._held: dict[Ticket, LeftBehind] = {}
+        self._held: dict[Ticket, AbandonedAttempt] = {}
         self._background = Background(
             _log,
             "gate: could not process the end of an attempt that outlived its client; "
@@ -118,7 +118,7 @@ class Gate:
         ticket = self._ticket(exchange)
         if exchange.own == PROBE:
             if not self.has_room:
-                raise self._refused(ticket, Refusal.FULL)
+                raise self._refused(ticket, SlotRefusal.FULL)
             self._queue.admit(ticket)
             self._probes[ticket] = None
             self._probed_at = self._clock.seconds()
@@ -140,12 +140,12 @@ class Gate:
                 self._queue.admit(ticket)
                 self._in_hand.begin(ticket, at)
                 over: Deferred[Any] = task.deferLater(self._clock, left_s, self._give_back, ticket)
-                self._held[ticket] = LeftBehind(over, heard=False)
+                self._held[ticket] = AbandonedAttempt(over, heard=False)
 
-    def using(self) -> Using:
+    def using(self) -> SlotUse:
         """How the gate uses its slots now."""
         judged = self._judged is not None and self._clock.seconds() - self._judged < OPINION_S
-        return Using(
+        return SlotUse(
             self._queue.in_flight,
             self._queue.waiting,
             self._limit.now if judged else self._limit.ceiling,
@@ -178,14 +178,14 @@ class Gate:
         if self.state is BreakerState.OPEN:
             raise self._away()
         if self._queue.full and self._in_vain(ticket, now):
-            raise self._refused(ticket, Refusal.IN_VAIN)
+            raise self._refused(ticket, SlotRefusal.IN_VAIN)
         refusal, pushed_out = self._queue.enter(ticket, now)
         if refusal is not None:
             raise self._refused(ticket, refusal)
         # Register the waiter before the callbacks below: what they do may already give this request its slot.
-        turn = self._turn(ticket) if ticket.standing is QueueStanding.WAITING else None
+        turn = self._turn(ticket) if ticket.standing is TicketState.WAITING else None
         if pushed_out is not None:
-            self._turn_away(pushed_out, self._refused(pushed_out, Refusal.PUSHED_OUT))
+            self._turn_away(pushed_out, self._refused(pushed_out, SlotRefusal.PUSHED_OUT))
         if turn is not None:
             self._places.changed()
             await turn
@@ -246,7 +246,7 @@ class Gate:
             else:
                 self._hold(left, exchange, ticket, began)
 
-    def _hold(self, left: LeftBehind, exchange: Identified, ticket: Ticket, began: float) -> None:
+    def _hold(self, left: AbandonedAttempt, exchange: Identified, ticket: Ticket, began: float) -> None:
         """Hold the slot until HOSP has finished the attempt, and learn from its outcome."""
 
         def over(outcome: Response | ProxyError | Failure | None) -> None:
@@ -292,20 +292,20 @@ class Gate:
             cut_short=now >= exchange.deadline,
             slow_s=self._settings.slow_s,
         )
-        if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
+        if sign in (AttemptSign.WELL, AttemptSign.THERE, AttemptSign.OVERLOADED):
             self._heard_at = now
-            self.stall.answered(now - began if sign is Sign.WELL and not probe else None)
+            self.stall.answered(now - began if sign is AttemptSign.WELL and not probe else None)
             self._in_hand.learn(self.stall.longest_s)
             self._finish_probes()
-        if isinstance(outcome, Response) and sign is Sign.OVERLOADED:
+        if isinstance(outcome, Response) and sign is AttemptSign.OVERLOADED:
             self._rest(retry_after_s(outcome.headers) or 0.0)
         if not probe:
-            if sign in (Sign.WELL, Sign.SILENT):
+            if sign in (AttemptSign.WELL, AttemptSign.SILENT):
                 self._estimate.learn(now - began, self._limit.now)
-            if sign is Sign.WELL:
+            if sign is AttemptSign.WELL:
                 self._judged = now
                 self._limit.well(max(1.0, self._limit.now / self._places.expected))
-            elif sign in (Sign.OVERLOADED, Sign.GONE, Sign.SILENT):
+            elif sign in (AttemptSign.OVERLOADED, AttemptSign.GONE, AttemptSign.SILENT):
                 self._judged = now
                 self._limit.overloaded(began, now)
         self._moved(lambda breaker, now: tell(breaker, sign, began, now, probe=probe))
@@ -331,7 +331,7 @@ class Gate:
         if self.state is BreakerState.OPEN:
             for ticket in self._queue.all_waiting():
                 # An errback of an earlier ticket may have cancelled this one.
-                if ticket.standing is QueueStanding.WAITING:
+                if ticket.standing is TicketState.WAITING:
                     self._turn_away(ticket, self._away())
         else:
             self._let_in()
@@ -344,7 +344,7 @@ class Gate:
             self._forget(ticket)
 
         def late() -> None:
-            self._turn_away(ticket, self._refused(ticket, Refusal.DEADLINE))
+            self._turn_away(ticket, self._refused(ticket, SlotRefusal.DEADLINE))
 
         waiting: Deferred[None] = Deferred(give_up)
         timer = self._clock.callLater(max(0.0, ticket.deadline - self._clock.seconds()), late)
@@ -362,10 +362,10 @@ class Gate:
         self._letting_in = True
         try:
             while self.state is not BreakerState.OPEN and (ticket := self._queue.next(self._clock.seconds())):
-                if ticket.standing is QueueStanding.IN:
+                if ticket.standing is TicketState.IN:
                     self._forget(ticket).callback(None)
                 else:
-                    self._turn_away(ticket, self._refused(ticket, Refusal.DEADLINE))
+                    self._turn_away(ticket, self._refused(ticket, SlotRefusal.DEADLINE))
         finally:
             self._letting_in = False
 
@@ -379,7 +379,7 @@ class Gate:
             timer.cancel()
         return waiting
 
-    def _refused(self, ticket: Ticket, refusal: Refusal) -> OverCapacity:
+    def _refused(self, ticket: Ticket, refusal: SlotRefusal) -> OverCapacity:
         self._meter.count("gate_refused_total", reason=refusal.value)
         ahead = self._queue.ahead_of(ticket, self._clock.seconds())
         after_s = self._estimate.retry_after_s(ahead, self._expected(), self._places.wait_s)

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 
 FILE = "at-hosp.json"
 """Name of the file, in ``state_dir``."""
@@ -27,7 +27,7 @@ _VERSION = 1
 _log = Logger()
 
 
-class InHand(Protocol):
+class InFlightStore(Protocol):
     """Stores what is in flight at HOSP."""
 
     def begin(self, attempt: Hashable, sent: float) -> None:
@@ -43,7 +43,7 @@ class InHand(Protocol):
         """Store the longest recent response time in seconds; None: too few samples."""
 
 
-class Nowhere:
+class NoInFlightStore:
     """Stores nothing: after a kill, the next process knows of no attempts."""
 
     def begin(self, attempt: Hashable, sent: float) -> None:
@@ -72,7 +72,7 @@ def read_from(content: bytes) -> _InFlightContent:
     return said if said.v == _VERSION else _InFlightContent(_VERSION, [])
 
 
-class Unfinished:
+class InFlightFile:
     """The file. A thread writes it with a short delay, so an attempt sent within a millisecond of a kill is missing.
 
     Its times are of a clock that continues from one process to the next. After a reboot that clock restarts, and HOSP
@@ -84,7 +84,7 @@ class Unfinished:
     """
 
     def __init__(
-        self, path: Path, worker: WorkerLike, clock: IReactorTime, since_boot: Callable[[], float]
+        self, path: Path, worker: TaskRunner, clock: IReactorTime, since_boot: Callable[[], float]
     ) -> None:
         self._path = path
         self._worker = worker

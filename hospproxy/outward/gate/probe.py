@@ -21,7 +21,7 @@ from .rules import PROBE
 _log = Logger()
 
 
-class Probed(Protocol):
+class ProbedGate(Protocol):
     """What the prober needs from the gate."""
 
     @property
@@ -72,7 +72,7 @@ class Prober:
         self._count = 0
         self._stopped = False
 
-    def begin(self, gate: Probed) -> None:
+    def begin(self, gate: ProbedGate) -> None:
         """Start probing: HOSP is down. The first probe starts at once, so a false alarm ends at once."""
         if self._next is None and not self._stopped:
             first_s = 0.0 if self._operation is not None else self._every_s
@@ -90,7 +90,7 @@ class Prober:
         """Cancel the probes in flight: a probe that hangs holds a slot."""
         self._probes.stop()
 
-    def _turn(self, gate: Probed) -> None:
+    def _turn(self, gate: ProbedGate) -> None:
         self._next = None
         if gate.state is BreakerState.CLOSED:
             return

@@ -22,7 +22,7 @@ first. Well below the 28 s that a client waits, so no request is refused in favo
 """
 
 
-class QueueStanding(enum.Enum):
+class TicketState(enum.Enum):
     """The state of a ticket: not yet entered, in the queue, holding a slot, or done."""
 
     NEW = "new"
@@ -31,7 +31,7 @@ class QueueStanding(enum.Enum):
     OUT = "out"
 
 
-class Refusal(enum.Enum):
+class SlotRefusal(enum.Enum):
     """Why a request gets no slot. The values are labels of a metric."""
 
     FULL = "full"
@@ -53,10 +53,10 @@ class Ticket:
     deadline: float
     whose: bytes | None = field(default=None, repr=False)
     turn: float = 0.0
-    standing: QueueStanding = QueueStanding.NEW
+    standing: TicketState = TicketState.NEW
 
 
-class WaitingLine:
+class FairQueue:
     """The queue of one priority, with fair turns between credentials.
 
     Requests with the same credentials stay in order of arrival; different credentials take turns.
@@ -134,7 +134,7 @@ class Queue:
         self.limit = limit
         self.max_waiting = max_waiting
         self.in_flight = 0
-        self._lines: dict[Priority, WaitingLine] = {priority: WaitingLine() for priority in sorted(Priority)}
+        self._lines: dict[Priority, FairQueue] = {priority: FairQueue() for priority in sorted(Priority)}
 
     @property
     def waiting(self) -> int:
@@ -168,7 +168,7 @@ class Queue:
         urgent = [priority for priority, line in self._lines.items() if line and priority < ticket.priority]
         return HEAD_START_S[ticket.priority] - HEAD_START_S[min(urgent)] if urgent else 0.0
 
-    def enter(self, ticket: Ticket, now: float) -> tuple[Refusal | None, Ticket | None]:
+    def enter(self, ticket: Ticket, now: float) -> tuple[SlotRefusal | None, Ticket | None]:
         """Enter a new ticket. Afterwards it holds a slot, waits, or is out.
 
         When the queue is full, the new request pushes out a waiting one of the lowest priority, if that is lower than
@@ -180,29 +180,29 @@ class Queue:
         """
         pushed_out = None
         if ticket.deadline <= now:
-            ticket.standing = QueueStanding.OUT
-            return Refusal.DEADLINE, None
+            ticket.standing = TicketState.OUT
+            return SlotRefusal.DEADLINE, None
         if not self.full:
             self.admit(ticket)
             return None, None
         if self.waiting >= self.max_waiting:
             pushed_out = self._gives_way_to(ticket)
             if pushed_out is None:
-                ticket.standing = QueueStanding.OUT
-                return Refusal.FULL, None
+                ticket.standing = TicketState.OUT
+                return SlotRefusal.FULL, None
             self.leave(pushed_out)
         ticket.turn = now + HEAD_START_S[ticket.priority]
         self._lines[ticket.priority].add(ticket)
-        ticket.standing = QueueStanding.WAITING
+        ticket.standing = TicketState.WAITING
         return None, pushed_out
 
     def leave(self, ticket: Ticket) -> None:
         """Free the ticket's slot, or remove it from the queue. Does nothing if the ticket is already out."""
-        if ticket.standing is QueueStanding.IN:
+        if ticket.standing is TicketState.IN:
             self.in_flight -= 1
-        elif ticket.standing is QueueStanding.WAITING:
+        elif ticket.standing is TicketState.WAITING:
             self._lines[ticket.priority].remove(ticket)
-        ticket.standing = QueueStanding.OUT
+        ticket.standing = TicketState.OUT
 
     def next(self, now: float) -> Ticket | None:
         """Take the next ticket if a slot is free.
@@ -216,7 +216,7 @@ class Queue:
             return None
         ticket = min(lines, key=lambda line: line.oldest.turn).take()
         if ticket.deadline <= now:
-            ticket.standing = QueueStanding.OUT
+            ticket.standing = TicketState.OUT
         else:
             self.admit(ticket)
         return ticket
@@ -224,7 +224,7 @@ class Queue:
     def admit(self, ticket: Ticket) -> None:
         """Give the ticket a slot, ahead of the queue and regardless of the limit."""
         self.in_flight += 1
-        ticket.standing = QueueStanding.IN
+        ticket.standing = TicketState.IN
 
     def _gives_way_to(self, ticket: Ticket) -> Ticket | None:
         for priority in reversed(self._lines):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .queue import Refusal
+from .queue import SlotRefusal
 
 PROBE = "probe"
 """``Exchange.own`` of a probe. A probe takes a slot, and the breaker does not stop it."""
@@ -16,9 +16,9 @@ OPINION_S = 30.0
 nothing since then knows nothing about HOSP's load."""
 
 WORDS = {
-    Refusal.FULL: "Too many requests are waiting for the upstream server.",
-    Refusal.PUSHED_OUT: "Too many requests are waiting for the upstream server.",
-    Refusal.IN_VAIN: "Too many requests are waiting for the upstream server.",
-    Refusal.DEADLINE: "The upstream server had no free slot for this request in time.",
+    SlotRefusal.FULL: "Too many requests are waiting for the upstream server.",
+    SlotRefusal.PUSHED_OUT: "Too many requests are waiting for the upstream server.",
+    SlotRefusal.IN_VAIN: "Too many requests are waiting for the upstream server.",
+    SlotRefusal.DEADLINE: "The upstream server had no free slot for this request in time.",
 }
 """Error text for the client, by reason of the refusal."""

@@ -14,7 +14,7 @@ OVERLOADED = frozenset({429, 502, 503, 504})
 Outcome = Response | NotSent | FailedAfterSending | BadAnswer
 
 
-class Sign(enum.Enum):
+class AttemptSign(enum.Enum):
     """What an attempt says about HOSP."""
 
     WELL = "well"
@@ -31,7 +31,7 @@ class Sign(enum.Enum):
     """No information: the attempt was given up before HOSP had to have responded."""
 
 
-def sign_of(outcome: Outcome, *, lasted_s: float, cut_short: bool, slow_s: float) -> Sign:
+def sign_of(outcome: Outcome, *, lasted_s: float, cut_short: bool, slow_s: float) -> AttemptSign:
     """Classify the outcome of an attempt.
 
     :param lasted_s: seconds from the start of the attempt to its end.
@@ -39,26 +39,26 @@ def sign_of(outcome: Outcome, *, lasted_s: float, cut_short: bool, slow_s: float
     :param slow_s: seconds within which HOSP responds even on a bad day.
     """
     if isinstance(outcome, Response):
-        return Sign.OVERLOADED if outcome.status in OVERLOADED else Sign.WELL
+        return AttemptSign.OVERLOADED if outcome.status in OVERLOADED else AttemptSign.WELL
     if isinstance(outcome, NotSent):
-        return Sign.NONE if cut_short else Sign.GONE
+        return AttemptSign.NONE if cut_short else AttemptSign.GONE
     if isinstance(outcome, BadAnswer):
-        return Sign.THERE
+        return AttemptSign.THERE
     if outcome.timed_out:
-        return Sign.SILENT if outcome.head_status is None and lasted_s >= slow_s else Sign.NONE
-    return Sign.GONE if outcome.head_status is None else Sign.THERE
+        return AttemptSign.SILENT if outcome.head_status is None and lasted_s >= slow_s else AttemptSign.NONE
+    return AttemptSign.GONE if outcome.head_status is None else AttemptSign.THERE
 
 
-def tell(breaker: Breaker, sign: Sign, began: float, now: float, *, probe: bool) -> None:
+def tell(breaker: Breaker, sign: AttemptSign, began: float, now: float, *, probe: bool) -> None:
     """Report an attempt's sign to the breaker.
 
     :param began: monotonic seconds at which the attempt began.
     :param now: monotonic seconds.
     :param probe: whether the attempt was a probe.
     """
-    if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
+    if sign in (AttemptSign.WELL, AttemptSign.THERE, AttemptSign.OVERLOADED):
         breaker.answered(now, probe=probe)
-    elif sign is Sign.GONE:
+    elif sign is AttemptSign.GONE:
         breaker.gone(began, now)
-    elif sign is Sign.SILENT:
+    elif sign is AttemptSign.SILENT:
         breaker.silent(began, now)

@@ -1,4 +1,4 @@
-"""Slots at HOSP that a gate may fill: all of them (``AllMine``), or its process's share (``sharing.places``).
+"""Slots at HOSP that a gate may fill: all of them (``AllSlots``), or its process's share (``sharing.places``).
 
 The code calls a slot a *place*.
 """
@@ -13,7 +13,7 @@ from .breaker import BreakerState
 
 
 @frozen(slots=True)
-class Using:
+class SlotUse:
     """How a gate uses its slots, as reported to their owner.
 
     :param in_flight: number of slots that are taken.
@@ -31,10 +31,10 @@ class Using:
     gone: bool = False
 
 
-class User(Protocol):
-    """What the owner of the slots (``Places``) needs from the gate."""
+class SlotUser(Protocol):
+    """What the owner of the slots (``Slots``) needs from the gate."""
 
-    def using(self) -> Using:
+    def using(self) -> SlotUse:
         """How the gate uses its slots now."""
 
     def told(self) -> None:
@@ -47,7 +47,7 @@ class User(Protocol):
         """
 
 
-class Places(Protocol):
+class Slots(Protocol):
     """The slots at HOSP that belong to this process."""
 
     @property
@@ -78,7 +78,7 @@ class Places(Protocol):
     def turn(self) -> int:
         """The position of this process among them, from 0. It rotates with time; the process at 0 sends the probes."""
 
-    def attach(self, user: User) -> None:
+    def attach(self, user: SlotUser) -> None:
         """Set the gate that uses these slots."""
 
     def changed(self) -> None:
@@ -94,7 +94,7 @@ class Places(Protocol):
         """Give back the owned slots, after the last request. Never fails."""
 
 
-class AllMine:
+class AllSlots:
     """All slots belong to this process: no other process sends anything to HOSP.
 
     :param ceiling: number of slots.
@@ -108,7 +108,7 @@ class AllMine:
     def __init__(self, ceiling: int) -> None:
         self.owned = self.usable = self.expected = ceiling
 
-    def attach(self, user: User) -> None:
+    def attach(self, user: SlotUser) -> None:
         pass
 
     def changed(self) -> None:

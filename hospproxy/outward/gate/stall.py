@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ...interfaces import IMeter
-from .estimate import Usual
+from .estimate import ResponseTimes
 
 LEAST_S = 5.0
 """Silences up to this many seconds are ignored: a client waits as long for an ordinary response."""
@@ -23,7 +23,7 @@ EVERY_S = 0.5
 _log = Logger()
 
 
-class Stall:
+class StallDetector:
     """Follows the attempts in flight at HOSP.
 
     :param finish_s: seconds of silence that count as a stall in any case.
@@ -33,7 +33,7 @@ class Stall:
         self._clock = clock
         self._meter = meter
         self._finish_s = finish_s
-        self._usual = Usual()
+        self._usual = ResponseTimes()
         self._in_hand: dict[Hashable, float] = {}
         self._answered_at = clock.seconds()
         self._timer: IDelayedCall | None = None

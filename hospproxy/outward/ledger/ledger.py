@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 
 from ...errors import ProxyError
 from ...sqlite_file import in_one
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from . import format as file_format
 from . import store
-from .owner import Owner
+from .owner import LedgerOwner
 from .store import HIGHEST_ID, LedgerRow
 
 T = TypeVar("T")
@@ -48,14 +48,14 @@ class Ledger:
     :param worker: the only thread that touches it.
     :param wall: seconds since the epoch. Read once, for a file that has no time yet.
     :param open_file: opens the file; see format.py.
-    :param owner_name: returns the name under which this process owns entries; see ``Owner``.
+    :param owner_name: returns the name under which this process owns entries; see ``LedgerOwner``.
     :param monotonic: seconds of the clock by which the ledger's time passes. Default: ``wall``.
     """
 
     def __init__(
         self,
         path: Path,
-        worker: WorkerLike,
+        worker: TaskRunner,
         wall: Callable[[], float],
         open_file: Callable[[Path], tuple[sqlite3.Connection, Path | None]] = file_format.open_file,
         owner_name: Callable[[], str | None] = lambda: None,
@@ -69,7 +69,7 @@ class Ledger:
         self._monotonic = monotonic or wall
         self._began = 0.0, 0.0
         self._connection: sqlite3.Connection | None = None
-        self._owner: Owner | None = None
+        self._owner: LedgerOwner | None = None
         self._waiting: list[tuple[Statement, Deferred[Any]]] = []
         self._running = False
         self._unclosed: dict[str, Statement] = {}
@@ -90,7 +90,7 @@ class Ledger:
             )
         kept = store.time(self._connection)
         self._began = self._wall() if kept is None else kept, self._monotonic()
-        self._owner = Owner(self._path.with_name("owners"), self._owner_name())
+        self._owner = LedgerOwner(self._path.with_name("owners"), self._owner_name())
         self.trouble = None
 
     def now(self) -> float:
@@ -107,7 +107,7 @@ class Ledger:
         return self._connection is not None
 
     @property
-    def owner(self) -> Owner:
+    def owner(self) -> LedgerOwner:
         """This process, as the owner of entries. Available after ``open``."""
         assert self._owner is not None
         return self._owner

@@ -16,7 +16,7 @@ _MOST = 100
 """Maximum characters of a name. A longer one, which could only come from Redis, names no lock file."""
 
 
-class Owner:
+class LedgerOwner:
     """This process, as the owner of entries.
 
     :param folder: holds the lock files of all owners.

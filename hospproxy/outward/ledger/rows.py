@@ -34,7 +34,7 @@ class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
     shown: bool = False
 
 
-class StoredAnswer(msgspec.Struct, frozen=True):
+class StoredResponse(msgspec.Struct, frozen=True):
     """A response, as stored in an entry."""
 
     status: int
@@ -136,12 +136,12 @@ def _client(written: dict[str, Any]) -> Client:
 def write_answer(response: Response) -> bytes:
     """Encode a response for an entry."""
     return msgspec.msgpack.encode(
-        StoredAnswer(response.status, [list(pair) for pair in response.headers], response.body)
+        StoredResponse(response.status, [list(pair) for pair in response.headers], response.body)
     )
 
 
 def read_answer(data: bytes) -> Response:
     """Decode a response. Its origin is MEMORY."""
-    written = msgspec.msgpack.decode(data, type=StoredAnswer)
+    written = msgspec.msgpack.decode(data, type=StoredResponse)
     headers = Headers(tuple((name, value) for name, value in written.headers))
     return Response(written.status, headers, written.body, Origin.MEMORY)

@@ -15,14 +15,14 @@ from ...contract import Contract, IdentityRule
 from ...exchange import Call
 from ...guard.credentials import basic, parse_basic
 from ...messages import Response
-from .entry import Entry
-from .verdict import Change, Found, NotKnowable, NotThere, Verdict, has_changed
+from .entry import WriteEntry
+from .verdict import Found, LostPatch, NotKnowable, NotThere, Verdict, has_changed
 
 Look = Callable[[Call], Awaitable[Response | None]]
 """Sends one read to HOSP; None if there was no response."""
 
 
-def rule_for(contract: Contract, entry: Entry) -> IdentityRule | None:
+def rule_for(contract: Contract, entry: WriteEntry) -> IdentityRule | None:
     """The rule by which ``look`` judges a change; None if a look at the record itself tells what became of it."""
     rule, operation, who = contract.identity, entry.call.operation, entry.exchange.identity
     if rule is None or who is None or operation.resource != rule.resource or not entry.call.path:
@@ -35,7 +35,7 @@ def rule_for(contract: Contract, entry: Entry) -> IdentityRule | None:
 
 
 async def look(
-    contract: Contract, rule: IdentityRule, entry: Entry, change: Change, ask: Look
+    contract: Contract, rule: IdentityRule, entry: WriteEntry, change: LostPatch, ask: Look
 ) -> Verdict | None:
     """Judge a change to an account.
 
@@ -68,7 +68,7 @@ async def look(
     return NotThere() if before.status == 200 else NotKnowable("the account was changed by somebody else")
 
 
-def _can_be_tried(entry: Entry) -> bool:
+def _can_be_tried(entry: WriteEntry) -> bool:
     """Whether it is certain which credentials HOSP accepts after the change.
 
     In Rails an empty password changes nothing.
@@ -86,7 +86,9 @@ def _deleted(me: Response | None) -> Verdict | None:
     return Found({}) if me.status == 401 else NotThere()
 
 
-def _carried_out(rule: IdentityRule, entry: Entry, change: Change, accepted: Response) -> Verdict | None:
+def _carried_out(
+    rule: IdentityRule, entry: WriteEntry, change: LostPatch, accepted: Response
+) -> Verdict | None:
     row = _object(accepted)
     if row is None:
         return None
@@ -94,12 +96,12 @@ def _carried_out(rule: IdentityRule, entry: Entry, change: Change, accepted: Res
         return NotKnowable("the new credentials belong to another account")
     # HOSP accepts the new password. The other fields must be the new ones too.
     return has_changed(
-        Change(change.resource, change.expected, unreadable=False, not_before=change.not_before), row
+        LostPatch(change.resource, change.expected, unreadable=False, not_before=change.not_before), row
     )
 
 
 async def _new_credentials(
-    contract: Contract, rule: IdentityRule, entry: Entry, ask: Look
+    contract: Contract, rule: IdentityRule, entry: WriteEntry, ask: Look
 ) -> tuple[bytes, bytes | None] | None:
     """The credentials that HOSP accepts if it carried out the change, and the ones from before if they are known."""
     call, given = entry.call, _given(entry)
@@ -123,7 +125,7 @@ async def _new_credentials(
     return None if name is None else (basic(str(name), str(password)), None)
 
 
-def _given(entry: Entry) -> Mapping[str, Any]:
+def _given(entry: WriteEntry) -> Mapping[str, Any]:
     return entry.call.document if isinstance(entry.call.document, Mapping) else {}
 
 

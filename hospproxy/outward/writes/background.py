@@ -19,7 +19,7 @@ _log = Logger()
 
 
 @frozen(slots=True)
-class Later:
+class LateOutcomes:
     """Callbacks for when the outcome of a write is found out after its client was told "unknown".
 
     :param forget: invalidates the write's cache entries and settles its account; may return something to wait for.

@@ -7,24 +7,24 @@ from attrs import frozen
 from ...encryption import Seal
 from ...foundations import Foundations
 from ..ledger.ledger import Ledger
-from .background import Later
+from .background import LateOutcomes
 from .claims import Claims, NoClaims
-from .entries import Entries
-from .fate import Fate
-from .ledger_entries import Keeping
-from .looks import Looking
+from .entries import WriteEntries
+from .fate import WriteSender
+from .ledger_entries import LedgerEntries
+from .looks import WriteLooks
 from .presence import UpstreamClock, WorkingTime
 from .processor import Writes
-from .seen_ids import Sightings
-from .visible_records import Shown
+from .seen_ids import SeenIds
+from .visible_records import VisibleRecords
 
 
 @frozen(slots=True, kw_only=True)
 class Observed:
     """What HOSP's responses have shown."""
 
-    sightings: Sightings
-    shown: Shown
+    sightings: SeenIds
+    shown: VisibleRecords
     upstream_clock: UpstreamClock
     working_time: WorkingTime
 
@@ -33,8 +33,8 @@ class Observed:
 class KeptWrites:
     """The writes that are open or were settled lately: in memory, in the ledger and in Redis."""
 
-    entries: Entries
-    keeping: Keeping
+    entries: WriteEntries
+    keeping: LedgerEntries
     claims: Claims
 
 
@@ -53,8 +53,8 @@ def observed_by(base: Foundations) -> Observed:
     """Build what learns from HOSP's responses; it knows nothing yet."""
     sharing = base.sharing
     return Observed(
-        sightings=Sightings(base.contract),
-        shown=Shown(
+        sightings=SeenIds(base.contract),
+        shown=VisibleRecords(
             base.contract,
             base.host.entropy(32),
             base.reactor,
@@ -68,7 +68,7 @@ def observed_by(base: Foundations) -> Observed:
 def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWrites:
     """Build the store of writes, empty; ``Writes.recover`` takes over those of an earlier process."""
     settings = base.settings.writes
-    entries = Entries(
+    entries = WriteEntries(
         base.reactor,
         base.key.subkey("equal writes"),
         base.reference,
@@ -76,7 +76,7 @@ def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWr
         former=[each.subkey("equal writes") for each in base.key.further],
     )
     base.metrics.gauge("ledger_open", lambda: float(len(entries)))
-    keeping = Keeping(
+    keeping = LedgerEntries(
         ledger,
         Seal.of(base.key, "ledger", base.host.entropy),
         entries.mac,
@@ -92,7 +92,7 @@ def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWr
     )
 
 
-def _claims(base: Foundations, ledger: Ledger, sightings: Sightings, keeping: Keeping) -> Claims:
+def _claims(base: Foundations, ledger: Ledger, sightings: SeenIds, keeping: LedgerEntries) -> Claims:
     """The claims on writes that workers and machines share; NoClaims for a process without Redis."""
     shared = base.shared
     if shared is None:
@@ -117,12 +117,12 @@ def _claims(base: Foundations, ledger: Ledger, sightings: Sightings, keeping: Ke
     return claims
 
 
-def writes_of(base: Foundations, kept: KeptWrites, observed: Observed, later: Later) -> Writes:
+def writes_of(base: Foundations, kept: KeptWrites, observed: Observed, later: LateOutcomes) -> Writes:
     """Build the processor of writes on what is kept of them.
 
     :param later: learns of outcomes that are found out after their client was told "unknown".
     """
-    looking = Looking(
+    looking = WriteLooks(
         base.contract,
         base.own_requests.ask,
         base.reactor,
@@ -138,7 +138,7 @@ def writes_of(base: Foundations, kept: KeptWrites, observed: Observed, later: La
         base.reactor,
         kept.entries,
         kept.keeping,
-        Fate(base.contract, base.answers, base.reactor, looking, observed.sightings, base.metrics),
+        WriteSender(base.contract, base.answers, base.reactor, looking, observed.sightings, base.metrics),
         observed.sightings,
         observed.shown,
         later,

@@ -13,11 +13,11 @@ from ...messages import Identity, Response
 from .entry import WriteState
 
 if TYPE_CHECKING:
-    from .entry import Entry, Names
+    from .entry import WriteEntry, WriteNames
 
 
 @frozen(slots=True)
-class Turn:
+class WriteTurn:
     """The right to send a write, with what must be known for its looks.
 
     :param trusted: other workers' writes are visible, so a look at HOSP can tell this write's record from theirs.
@@ -37,7 +37,7 @@ class Turn:
 
 
 @frozen(slots=True)
-class Known:
+class KnownWrite:
     """What is known about a write of another worker.
 
     :param told: a client was told that its outcome is unknown.
@@ -53,7 +53,7 @@ class Known:
     author: str = ""
 
 
-class Unseen(ProxyError):
+class ClaimUnknown(ProxyError):
     """It cannot be known now whether another worker has this key. Nothing was sent."""
 
     status = 503
@@ -66,7 +66,7 @@ class Unseen(ProxyError):
         )
 
 
-class Elsewhere(Exception):
+class ClaimedElsewhere(Exception):
     """Another worker has the write under this key: use its response.
 
     :param reference: of that write.
@@ -77,7 +77,7 @@ class Elsewhere(Exception):
         self.reference = reference
 
 
-class Rejoined:
+class RejoinResult:
     """Result of asking whether an equal write may join a write of this process as its retry."""
 
     YES = "yes"
@@ -88,23 +88,23 @@ class Rejoined:
 class Claims(Protocol):
     """Exchanges what workers and machines know about their writes. Methods raise only what they name."""
 
-    async def first(self, names: Names) -> str | None:
+    async def first(self, names: WriteNames) -> str | None:
         """Reference of another worker's write that a write without a key retries, and now waits for; or None."""
 
     async def rejoin(self, reference: str, deadline: float) -> str:
-        """Whether a retry may join a write that this process knows: one of ``Rejoined``.
+        """Whether a retry may join a write that this process knows: one of ``RejoinResult``.
 
         :param deadline: monotonic seconds; how long to wait for the reply.
         """
 
-    async def keyed(self, names: Names) -> str | None:
+    async def keyed(self, names: WriteNames) -> str | None:
         """Reference of the write under this key to wait for; None: no worker has the key, or ``claim`` will settle it.
 
         :raise Refused: 409: the key is in use; 422: it belongs to another request.
         :raise Unseen: it cannot be known now.
         """
 
-    async def claim(self, entry: Entry, highest: int | None) -> Turn:
+    async def claim(self, entry: WriteEntry, highest: int | None) -> WriteTurn:
         """Claim the turn of a write, and its key, before it is sent. Waits until its deadline.
 
         :param highest: the highest id of its resource that this worker has seen.
@@ -112,38 +112,38 @@ class Claims(Protocol):
         :raise Refused, Unseen, Elsewhere: about its key, see ``keyed``.
         """
 
-    async def known(self, reference: str) -> Known | None:
+    async def known(self, reference: str) -> KnownWrite | None:
         """A write by its reference; None if there is none, or it cannot be seen now."""
 
-    async def settled(self, reference: str, exchange: Identified) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> KnownWrite | None:
         """Wait for a write of another worker.
 
         :param exchange: the retry that waits, until its deadline or until its client leaves.
         :return: settled or an orphan; None: not in time.
         """
 
-    async def learn(self, entry: Entry) -> bool | None:
+    async def learn(self, entry: WriteEntry) -> bool | None:
         """Before a look is judged, learn what others did meanwhile.
 
         :return: True: judge it; False: it can never be judged; None: not now.
         """
 
-    async def settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
+    async def settle(self, entry: WriteEntry, state: WriteState, *, keeps_turn: bool = False) -> None:
         """Report the outcome of a write. The report is repeated until the others have it.
 
         :param keeps_turn: no write with the same turn may be sent until this is reported again without it.
         """
 
-    async def give_back(self, entry: Entry) -> None:
+    async def give_back(self, entry: WriteEntry) -> None:
         """Give back a claim of which nothing was sent."""
 
-    async def tell_unknown(self, entry: Entry) -> None:
+    async def tell_unknown(self, entry: WriteEntry) -> None:
         """Report that the client is told "unknown"."""
 
-    def adopt(self, entry: Entry) -> None:
+    def adopt(self, entry: WriteEntry) -> None:
         """Take on an entry of an earlier process of this machine."""
 
-    def lost(self, entry: Entry) -> None:
+    def lost(self, entry: WriteEntry) -> None:
         """Report that the client left before it had the response."""
 
     def handed_over(self, reference: str) -> None:
@@ -152,7 +152,7 @@ class Claims(Protocol):
     def left(self, reference: str) -> None:
         """Report that the retry that waited for it left without a response."""
 
-    def is_author(self, known: Known, identity: Identity | None) -> bool:
+    def is_author(self, known: KnownWrite, identity: Identity | None) -> bool:
         """Whether a write was made by this member of staff."""
 
     def stop(self) -> None:
@@ -162,40 +162,40 @@ class Claims(Protocol):
 class NoClaims:
     """For a process that is alone: no other worker writes."""
 
-    async def first(self, names: Names) -> str | None:
+    async def first(self, names: WriteNames) -> str | None:
         return None
 
     async def rejoin(self, reference: str, deadline: float) -> str:
-        return Rejoined.YES
+        return RejoinResult.YES
 
-    async def keyed(self, names: Names) -> str | None:
+    async def keyed(self, names: WriteNames) -> str | None:
         return None
 
-    async def claim(self, entry: Entry, highest: int | None) -> Turn:
-        return Turn()
+    async def claim(self, entry: WriteEntry, highest: int | None) -> WriteTurn:
+        return WriteTurn()
 
-    async def known(self, reference: str) -> Known | None:
+    async def known(self, reference: str) -> KnownWrite | None:
         return None
 
-    async def settled(self, reference: str, exchange: Identified) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> KnownWrite | None:
         return None
 
-    async def learn(self, entry: Entry) -> bool | None:
+    async def learn(self, entry: WriteEntry) -> bool | None:
         return True
 
-    async def settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
+    async def settle(self, entry: WriteEntry, state: WriteState, *, keeps_turn: bool = False) -> None:
         pass
 
-    async def give_back(self, entry: Entry) -> None:
+    async def give_back(self, entry: WriteEntry) -> None:
         pass
 
-    async def tell_unknown(self, entry: Entry) -> None:
+    async def tell_unknown(self, entry: WriteEntry) -> None:
         pass
 
-    def adopt(self, entry: Entry) -> None:
+    def adopt(self, entry: WriteEntry) -> None:
         pass
 
-    def lost(self, entry: Entry) -> None:
+    def lost(self, entry: WriteEntry) -> None:
         pass
 
     def handed_over(self, reference: str) -> None:
@@ -204,7 +204,7 @@ class NoClaims:
     def left(self, reference: str) -> None:
         pass
 
-    def is_author(self, known: Known, identity: Identity | None) -> bool:
+    def is_author(self, known: KnownWrite, identity: Identity | None) -> bool:
         return False
 
     def stop(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from ...interfaces import IMeter
-from .background import Later
-from .entry import Entry
-from .fate import Fate
-from .seen_ids import Sightings
+from .background import LateOutcomes
+from .entry import WriteEntry
+from .fate import WriteSender
+from .seen_ids import SeenIds
 
 _log = Logger()
 
@@ -19,13 +19,13 @@ class Duplicates:
     :param later: gets the report for the audit trail.
     """
 
-    def __init__(self, fate: Fate, sightings: Sightings, later: Later, meter: IMeter) -> None:
+    def __init__(self, fate: WriteSender, sightings: SeenIds, later: LateOutcomes, meter: IMeter) -> None:
         self._fate = fate
         self._sightings = sightings
         self._later = later
         self._meter = meter
 
-    async def report(self, entry: Entry) -> None:
+    async def report(self, entry: WriteEntry) -> None:
         """Wait until HOSP can no longer carry out the first attempt, then report any duplicate."""
         resource, watch = entry.call.operation.resource, f"{entry.reference}/again"
         if resource is None:

@@ -11,18 +11,18 @@ from ...errors import NotSent, OutcomeUnknown
 from ...exchange import Identified
 from ...interfaces import IMeter
 from ...messages import Origin, Response
-from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
-from .entries import Entries
-from .entry import Entry, Names, WriteState
-from .ledger_entries import Keeping
-from .seen_ids import Sightings, is_in_order
+from .claims import ClaimedElsewhere, Claims, ClaimUnknown, KnownWrite, RejoinResult
+from .entries import WriteEntries
+from .entry import WriteEntry, WriteNames, WriteState
+from .ledger_entries import LedgerEntries
+from .seen_ids import SeenIds, is_in_order
 
 OLDEST_S = 24 * 3600.0
 """Maximum age in seconds of an unknown write under a key."""
 CLOCK_ERROR_S = 2.0
 
 
-class Others:
+class OtherWorkers:
     """Relates this process's writes to those of other workers.
 
     :param claims: the interface to the other workers.
@@ -33,9 +33,9 @@ class Others:
     def __init__(
         self,
         claims: Claims,
-        entries: Entries,
-        sightings: Sightings,
-        keeping: Keeping,
+        entries: WriteEntries,
+        sightings: SeenIds,
+        keeping: LedgerEntries,
         clock: IReactorTime,
         meter: IMeter,
         *,
@@ -49,18 +49,20 @@ class Others:
         self._clock = clock
         self._meter = meter
 
-    async def first_of(self, exchange: Identified, equal: bytes, names: Names) -> Entry | str | None:
+    async def first_of(
+        self, exchange: Identified, equal: bytes, names: WriteNames
+    ) -> WriteEntry | str | None:
         """The write that a write without a key retries: an entry of this process, or another worker's reference."""
         former = self._entries.former_equals(exchange)
         while (first := self._entries.first_of(equal, former)) is not None:
             # From here on, another retry that arrives at this process is a separate write.
             first.retry = exchange
             found = await self.claims.rejoin(first.reference, exchange.deadline)
-            if found == Rejoined.YES:
+            if found == RejoinResult.YES:
                 self.waits(exchange, first.reference)
                 return first
             first.retry = None
-            if found == Rejoined.HANDED_OVER:
+            if found == RejoinResult.HANDED_OVER:
                 first.lost = False
                 self._entries.hand_over(first)
                 if first.is_open:
@@ -69,7 +71,7 @@ class Others:
             return None
         return await self.claims.first(names)
 
-    async def keyed(self, names: Names, kept: Entry | None) -> str | None:
+    async def keyed(self, names: WriteNames, kept: WriteEntry | None) -> str | None:
         """Reference of another worker's write under this key.
 
         :param kept: this machine's write under it. If it was given up, a worker that took it over may know more.
@@ -79,11 +81,11 @@ class Others:
             return await self.claims.keyed(names)
         try:
             found = await self.claims.keyed(names)
-        except Unseen:
+        except ClaimUnknown:
             return None
         return None if found == kept.reference else found
 
-    async def claim(self, entry: Entry) -> None:
+    async def claim(self, entry: WriteEntry) -> None:
         """Claim a write's turn before it is sent.
 
         :raise ProxyError, Elsewhere: it may not be sent.
@@ -97,7 +99,7 @@ class Others:
             # What other machines told their clients is not visible now. What this machine told is in its ledger.
             doubtful = await self._keeping.in_doubt(entry, self._window_s)
             if doubtful is not None:
-                raise Elsewhere(doubtful)
+                raise ClaimedElsewhere(doubtful)
         now = self._clock.seconds()
         entry.trusted, entry.blind = turn.trusted, turn.blind
         # A worker of an earlier version may have reported an id out of sequence.
@@ -112,7 +114,7 @@ class Others:
         if entry.exchange.presence.gone:
             self.claims.lost(entry)
 
-    def overtaken(self, entry: Entry) -> None:
+    def overtaken(self, entry: WriteEntry) -> None:
         """Note at other workers and in the ledger that an equal write is no longer this one's retry."""
         self.claims.handed_over(entry.reference)
         self._keeping.hand_over(entry)
@@ -161,7 +163,7 @@ class Others:
         if exchange.presence.gone:
             self.claims.left(reference)
 
-    def _handed_over(self, known: Known) -> Callable[[bool], None]:
+    def _handed_over(self, known: KnownWrite) -> Callable[[bool], None]:
         def told(whole: bool) -> None:
             if whole:
                 self.claims.handed_over(known.reference)

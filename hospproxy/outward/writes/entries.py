@@ -16,9 +16,9 @@ from twisted.internet.interfaces import IReactorTime
 from ...errors import OverCapacity
 from ...exchange import Identified
 from ...options.sections import WritesSettings
-from .entry import Entry, Names, WriteState, has_effect
+from .entry import WriteEntry, WriteNames, WriteState, has_effect
 from .equality import digest, record_name, record_of, turn_of, what
-from .overtaken import ByRecord
+from .overtaken import EntriesByRecord
 from .turn_queues import TurnQueues
 
 
@@ -26,7 +26,7 @@ def _mac(key: bytes, data: bytes) -> bytes:
     return hmac.digest(key, data, hashlib.sha256)
 
 
-class Entries:
+class WriteEntries:
     """All entries of this process.
 
     :param key: HMAC key that identifies equal writes, so that no body is stored for it.
@@ -52,8 +52,8 @@ class Entries:
         self._window_s = settings.resubmit_window_s
         self._open = 0
         self._turns = TurnQueues(clock)
-        self._recent: dict[bytes, list[Entry]] = {}
-        self._by_record = ByRecord()
+        self._recent: dict[bytes, list[WriteEntry]] = {}
+        self._by_record = EntriesByRecord()
         self._asked: dict[bytes, float] = {}
         self._numbers = itertools.count(1)
 
@@ -67,13 +67,13 @@ class Entries:
         """
         return (mac or self.mac)(what(exchange))
 
-    def names_of(self, exchange: Identified, key: bytes | None = None) -> Names:
+    def names_of(self, exchange: Identified, key: bytes | None = None) -> WriteNames:
         """Names of a write among other workers.
 
         :param key: staff id and Idempotency-Key.
         """
         equal, turn = digest(what(exchange)), digest(turn_of(exchange))
-        return Names(turn, equal, None if key is None else digest(key))
+        return WriteNames(turn, equal, None if key is None else digest(key))
 
     def mac(self, data: bytes) -> bytes:
         """A keyed hash, for data that may not be stored in the clear."""
@@ -88,7 +88,7 @@ class Entries:
         """``equal_of`` under the other master keys."""
         return [self.equal_of(exchange, mac) for mac in self.former_macs]
 
-    def first_of(self, equal: bytes, former: Sequence[bytes] = ()) -> Entry | None:
+    def first_of(self, equal: bytes, former: Sequence[bytes] = ()) -> WriteEntry | None:
         """The write that an equal one, arriving now without a key, retries; None: the new one is a separate write.
 
         It is a retry if the first one's client was told "unknown", or left before the response was handed over. It is
@@ -126,11 +126,11 @@ class Entries:
             del self._asked[next(iter(self._asked))]
         return False
 
-    def recent(self, equal: bytes, reference: str) -> Entry | None:
+    def recent(self, equal: bytes, reference: str) -> WriteEntry | None:
         """An entry that is still remembered, by its reference."""
         return next((one for one in self._recent.get(equal, ()) if one.reference == reference), None)
 
-    async def enter(self, exchange: Identified, equal: bytes, key: bytes | None = None) -> Entry:
+    async def enter(self, exchange: Identified, equal: bytes, key: bytes | None = None) -> WriteEntry:
         """Open an entry, and wait for its turn.
 
         :raise OverCapacity: too many are open, or the turn did not come before the deadline. Nothing was sent.
@@ -138,7 +138,7 @@ class Entries:
         if self._open >= self._max_open:
             raise OverCapacity("Too many writes are in progress; nothing was sent.")
         self._open += 1
-        entry = Entry(
+        entry = WriteEntry(
             exchange.trace.reference or self._reference(), equal, exchange, self._clock.seconds(), key
         )
         entry.record_name = record_of(exchange)
@@ -153,7 +153,7 @@ class Entries:
         entry.started = self._clock.seconds()
         return entry
 
-    def resume(self, entry: Entry) -> None:
+    def resume(self, entry: WriteEntry) -> None:
         """Add an entry of an earlier process that is open or was recently closed."""
         if entry.is_readable and entry.equal in self.former_equals(entry.exchange):
             entry.equal = self.equal_of(entry.exchange)
@@ -166,7 +166,7 @@ class Entries:
             # Equal writes wait. If two equal entries are taken over, each looks for its record at once.
             self._turns.hold(self._turn_of(entry))
 
-    def leave(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
+    def leave(self, entry: WriteEntry, state: WriteState, *, keeps_turn: bool = False) -> None:
         """An entry is settled: pass its turn on.
 
         :param keeps_turn: keep the turn until ``give_turn``, because the upstream may still carry the write out.
@@ -179,17 +179,17 @@ class Entries:
         if entry.handed_over or entry.exchange.own:
             self.forget(entry)
 
-    def keep_turn(self, entry: Entry) -> None:
+    def keep_turn(self, entry: WriteEntry) -> None:
         """Hold the turn of a settled entry of an earlier process until ``give_turn``."""
         self._open += 1
         self._turns.hold(self._turn_of(entry))
 
-    def give_turn(self, entry: Entry) -> None:
+    def give_turn(self, entry: WriteEntry) -> None:
         """Pass the entry's turn on to the next write."""
         self._open -= 1
         self._turns.give(self._turn_of(entry))
 
-    def overtaken_by(self, entry: Entry, state: WriteState) -> list[Entry]:
+    def overtaken_by(self, entry: WriteEntry, state: WriteState) -> list[WriteEntry]:
         """Settled writes that this one overtakes when it settles: an equal write is then no longer their retry."""
         resource = entry.call.operation.resource
         if entry.record_name is None and resource is not None and entry.record is not None:
@@ -198,17 +198,17 @@ class Entries:
         others = self._by_record.overtaken_by(entry) if has_effect(entry, state.value) else []
         return [other for other in others if other.key is None]
 
-    def settled_changes(self) -> list[Entry]:
+    def settled_changes(self) -> list[WriteEntry]:
         """Settled changes whose response no client has received yet."""
         return self._by_record.settled_changes()
 
-    def tell_unknown(self, entry: Entry) -> None:
+    def tell_unknown(self, entry: WriteEntry) -> None:
         """Note that the client is told "unknown"."""
         entry.told_unknown = True
         entry.state = WriteState.UNKNOWN
         entry.ended = self._clock.seconds()
 
-    def hand_over(self, entry: Entry) -> None:
+    def hand_over(self, entry: WriteEntry) -> None:
         """A client has received the whole response: an equal write is a separate write from now on."""
         entry.handed_over = True
         if not entry.is_open:
@@ -240,12 +240,12 @@ class Entries:
                 if not entry.is_open:
                     self.forget(entry)
 
-    def _remember(self, entry: Entry) -> None:
+    def _remember(self, entry: WriteEntry) -> None:
         entry.number = next(self._numbers)
         self._recent.setdefault(entry.equal, []).append(entry)
         self._by_record.add(entry)
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: WriteEntry) -> None:
         """Forget an entry: an equal write is a separate write from now on."""
         self._by_record.remove(entry)
         entries = self._recent.get(entry.equal, [])
@@ -254,5 +254,5 @@ class Entries:
         if not entries:
             self._recent.pop(entry.equal, None)
 
-    def _turn_of(self, entry: Entry) -> bytes:
+    def _turn_of(self, entry: WriteEntry) -> bytes:
         return turn_of(entry.exchange) if entry.turn is None else entry.turn

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from ...contract import Operation
 from ...exchange import Call, Deadline, Identified, Presence
 from ...messages import Request, Response
-from .versions import Version
+from .versions import RecordVersion
 
 
 class WriteState(enum.Enum):
@@ -45,7 +45,7 @@ OPEN_STATES = frozenset({WriteState.OPEN, WriteState.UNKNOWN})
 
 
 @frozen(slots=True)
-class Names:
+class WriteNames:
     """Names of a write among workers and machines, independent of their keys: plain hashes, never stored unsealed.
 
     :param turn: of the record that it changes, or of the content that it would create.
@@ -64,7 +64,7 @@ class Names:
         return self.turn + self.equal + (self.key or b"")
 
     @classmethod
-    def unpacked(cls, data: bytes) -> Names | None:
+    def unpacked(cls, data: bytes) -> WriteNames | None:
         """Decode from bytes; None if they are invalid."""
         size = hashlib.sha256().digest_size
         if len(data) not in (2 * size, 3 * size):
@@ -73,7 +73,7 @@ class Names:
 
 
 @define(slots=True, eq=False)
-class Entry:
+class WriteEntry:
     """One write, from its arrival until it is forgotten.
 
     :param equal: HMAC of what it does; equal writes go one at a time.
@@ -110,7 +110,7 @@ class Entry:
     sequence: int | None = None
     not_before: float | None = None
     steps: int | None = None
-    before: Version | None = field(default=None, repr=False)
+    before: RecordVersion | None = field(default=None, repr=False)
     sent: float | None = None
     pending: bool = False
     state: WriteState = WriteState.OPEN
@@ -122,7 +122,7 @@ class Entry:
     repeated: bool = False
     retry: Identified | None = field(default=None, repr=False)
     ended: float | None = None
-    names: Names | None = field(default=None, repr=False)
+    names: WriteNames | None = field(default=None, repr=False)
     trusted: bool = True
     blind: bool = False
     record_name: bytes | None = None
@@ -166,7 +166,7 @@ class Entry:
                 waiter.callback(None)
 
 
-def has_effect(entry: Entry, state: str) -> bool:
+def has_effect(entry: WriteEntry, state: str) -> bool:
     """Whether a write in this state (a ``WriteState``'s value) has changed its record, or may have."""
     if state == WriteState.ANSWERED.value:
         return entry.answer is not None and 200 <= entry.answer.status < 300

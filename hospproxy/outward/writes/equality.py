@@ -8,7 +8,7 @@ import msgspec
 
 from ...exchange import Identified
 from ...messages import ABSENT, Json
-from .stored_values import Doubt, as_stored
+from .stored_values import DoubtfulValue, as_stored
 
 
 def what(exchange: Identified) -> bytes:
@@ -38,7 +38,7 @@ def turn_of(exchange: Identified) -> bytes:
         stored = {
             name: value
             for name, value in as_stored(document, call.operation).items()
-            if not isinstance(value, Doubt)
+            if not isinstance(value, DoubtfulValue)
         }
         document = _without_nulls({**document, **stored})
     return _packed(exchange, document)

@@ -8,15 +8,15 @@ import msgspec
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ...answers import Answers
+from ...answers import ProxyResponses
 from ...contract import Contract
 from ...errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
 from ...exchange import Identified
 from ...interfaces import IMeter, Proceed
 from ...messages import Response
-from .entry import Entry
-from .looks import Looking, Undecided
-from .seen_ids import Sightings
+from .entry import WriteEntry
+from .looks import LookUndecided, WriteLooks
+from .seen_ids import SeenIds
 from .verdict import Found, NotKnowable, NotThere, Verdict
 
 Result = Response | FailedAfterSending | BadAnswer
@@ -52,7 +52,7 @@ def _by_status(status: int, *, whole: bool) -> SendCertainty:
     return SendCertainty.CERTAIN
 
 
-class Absent(ProxyError):
+class WriteAbsent(ProxyError):
     """The write was surely not carried out, and there is no time, or no right, to send it again.
 
     :param answer: HOSP's own error response, if it gave one.
@@ -67,13 +67,13 @@ class Absent(ProxyError):
         self.answer = result if isinstance(result, Response) else None
 
 
-def _landed(entry: Entry, verdict: Verdict) -> None:
+def _landed(entry: WriteEntry, verdict: Verdict) -> None:
     """Clear ``pending`` if the verdict shows that nothing of the write is still to come."""
     if isinstance(verdict, NotThere) or (isinstance(verdict, Found) and verdict.landed):
         entry.pending = False
 
 
-class Fate:
+class WriteSender:
     """Sends one write until its outcome is known.
 
     :param margin_s: seconds before an exchange's deadline at which its client is told.
@@ -83,10 +83,10 @@ class Fate:
     def __init__(
         self,
         contract: Contract,
-        answers: Answers,
+        answers: ProxyResponses,
         clock: IReactorTime,
-        looking: Looking,
-        sightings: Sightings,
+        looking: WriteLooks,
+        sightings: SeenIds,
         meter: IMeter,
         *,
         margin_s: float = 0.3,
@@ -101,7 +101,7 @@ class Fate:
         self._margin_s = margin_s
         self._max_sends = max_sends
 
-    async def of(self, entry: Entry, proceed: Proceed) -> Response:
+    async def of(self, entry: WriteEntry, proceed: Proceed) -> Response:
         """Send the write and find out its outcome.
 
         :raise OutcomeUnknown: neither surely carried out nor surely absent, in time.
@@ -132,19 +132,19 @@ class Fate:
                 return self.as_answer(entry, verdict)
             if sends >= self._max_sends or not self._may_send_again(entry):
                 self._meter.count("writes_total", outcome="absent")
-                entry.exchange.trace.outcome = Absent.outcome
-                raise Absent(result)
+                entry.exchange.trace.outcome = WriteAbsent.outcome
+                raise WriteAbsent(result)
             entry.repeated = entry.repeated or sure is SendCertainty.OPEN
             self._meter.count("retries_total", reason="absent")
             await task.deferLater(self._clock, 0.05 * sends, lambda: None)
 
-    def _may_send_again(self, entry: Entry) -> bool:
+    def _may_send_again(self, entry: WriteEntry) -> bool:
         """Whether there is time, and the client still waits or has a key to ask again with."""
         exchange = entry.exchange
         wanted = bool(exchange.own) or not exchange.presence.gone or entry.key is not None
         return wanted and self._clock.seconds() + 0.5 < exchange.deadline - self._margin_s
 
-    async def _send(self, entry: Entry, proceed: Proceed) -> Result:
+    async def _send(self, entry: WriteEntry, proceed: Proceed) -> Result:
         """Make one attempt to send the write.
 
         :raise ProxyError: nothing was sent (and an earlier attempt, if any, was found absent).
@@ -164,7 +164,7 @@ class Fate:
         entry.pending = certainty(result) is SendCertainty.OPEN
         return result
 
-    async def _find(self, entry: Entry, result: Result | None, *, may_be_late: bool) -> Verdict:
+    async def _find(self, entry: WriteEntry, result: Result | None, *, may_be_late: bool) -> Verdict:
         """Look until the write is found or surely absent.
 
         :raise OutcomeUnknown: neither, in time.
@@ -176,7 +176,7 @@ class Fate:
                     entry, may_be_late=may_be_late, deadline=entry.exchange.deadline - self._margin_s
                 )
             why = verdict.why if isinstance(verdict, NotKnowable) else ""
-        except Undecided:
+        except LookUndecided:
             verdict, why = None, "there was no time left to find out"
         if isinstance(verdict, Found | NotThere):
             _landed(entry, verdict)
@@ -190,7 +190,7 @@ class Fate:
             hopeless=verdict is not None,
         )
 
-    async def later(self, entry: Entry, for_s: float) -> Verdict | None:
+    async def later(self, entry: WriteEntry, for_s: float) -> Verdict | None:
         """Keep looking after the client was told "unknown". Sends nothing.
 
         :param for_s: maximum seconds.
@@ -200,18 +200,18 @@ class Fate:
             verdict = await self._looking.find(
                 entry, may_be_late=True, deadline=self._clock.seconds() + for_s
             )
-        except Undecided:
+        except LookUndecided:
             return None
         _landed(entry, verdict)
         if isinstance(verdict, Found):
             entry.answer = self.as_answer(entry, verdict)
         return verdict
 
-    def begin(self, entry: Entry) -> None:
+    def begin(self, entry: WriteEntry) -> None:
         """It is the write's turn: note what is known before it is sent."""
         self._looking.begin(entry)
 
-    def left(self, entry: Entry) -> float:
+    def left(self, entry: WriteEntry) -> float:
         """Seconds that HOSP must still work until it can no longer carry out a settled write; 0 or less: it cannot."""
         return self._looking.left(entry) if entry.pending else 0.0
 
@@ -219,11 +219,11 @@ class Fate:
         """Whether somebody has changed the record of a PATCH since HOSP answered it; False also if in doubt."""
         return await self._looking.was_overwritten(exchange, answer)
 
-    async def all_of(self, entry: Entry) -> list[str]:
+    async def all_of(self, entry: WriteEntry) -> list[str]:
         """Ids of all records that may be this write's, read when HOSP can no longer carry it out."""
         return await self._looking.all_of(entry)
 
-    def _settled(self, entry: Entry, result: Result, sends: int) -> Response:
+    def _settled(self, entry: WriteEntry, result: Result, sends: int) -> Response:
         operation = entry.call.operation
         self._meter.count("writes_total", outcome="answered")
         if not isinstance(result, Response):
@@ -242,7 +242,7 @@ class Fate:
                 entry.record = entry.exchange.trace.record_id = str(number)
         return result
 
-    def as_answer(self, entry: Entry, found: Found) -> Response:
+    def as_answer(self, entry: WriteEntry, found: Found) -> Response:
         """The response that HOSP would have given to a write that was carried out."""
         operation = entry.call.operation
         if operation.action == "delete":

@@ -11,10 +11,10 @@ from twisted.logger import Logger
 
 from .background import LateWork
 from .claims import Claims
-from .entries import Entries
-from .entry import Entry, WriteState
-from .fate import Fate
-from .ledger_entries import Keeping
+from .entries import WriteEntries
+from .entry import WriteEntry, WriteState
+from .fate import WriteSender
+from .ledger_entries import LedgerEntries
 
 _log = Logger()
 _SAID_AGAIN_S = 30.0
@@ -33,12 +33,12 @@ class WriteTurns:
     def __init__(
         self,
         clock: IReactorTime,
-        entries: Entries,
-        keeping: Keeping,
-        fate: Fate,
+        entries: WriteEntries,
+        keeping: LedgerEntries,
+        fate: WriteSender,
         claims: Claims,
         late_work: LateWork,
-        over: Callable[[Entry], Awaitable[None]],
+        over: Callable[[WriteEntry], Awaitable[None]],
     ) -> None:
         self._clock = clock
         self._entries = entries
@@ -48,7 +48,7 @@ class WriteTurns:
         self._late_work = late_work
         self._over = over
 
-    async def settle(self, entry: Entry, state: WriteState) -> None:
+    async def settle(self, entry: WriteEntry, state: WriteState) -> None:
         """Settle a write, on disk before its response may leave.
 
         Its turn is passed on now, or, if HOSP may still carry the write out, once that is no longer possible.
@@ -66,7 +66,7 @@ class WriteTurns:
             self._entries.keep_turn(entry)
             self._late_work.begin(self._wait(entry, state))
 
-    async def _wait(self, entry: Entry, state: WriteState) -> None:
+    async def _wait(self, entry: WriteEntry, state: WriteState) -> None:
         while (left := self._fate.left(entry)) > 0:
             await task.deferLater(self._clock, min(left + 0.001, _SAID_AGAIN_S), lambda: None)
             if left > _SAID_AGAIN_S:
@@ -87,7 +87,7 @@ class WriteTurns:
         self._entries.give_turn(entry)
         await self._keeping.end_pending(entry)
 
-    async def _settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
+    async def _settle(self, entry: WriteEntry, state: WriteState, *, keeps_turn: bool = False) -> None:
         if not entry.handed_over:
             # Another entry or another worker may have handed over the response of an earlier process's write meanwhile.
             entry.handed_over = await self._keeping.is_handed_over(entry.reference)

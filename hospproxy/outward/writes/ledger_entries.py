@@ -19,7 +19,7 @@ from ...messages import Identity, Response
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.store import HIGHEST_ID, LedgerRow
-from .entry import Entry, Names, WriteState, unreadable
+from .entry import WriteEntry, WriteNames, WriteState, unreadable
 from .equality import record_name
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ BEGAN_ERROR_S = 2.0
 """Assumed error in seconds: a write of an earlier process counts as begun this much earlier."""
 
 
-class Keeping:
+class LedgerEntries:
     """Writes entries to the ledger and reads them back.
 
     :param seal: encrypts what came from a client or HOSP.
@@ -42,15 +42,10 @@ class Keeping:
     """
 
     def __init__(
-        self,
-        ledger: Ledger,
-        seal: Seal,
-        mac: Callable[[bytes], bytes],
-        contract: Contract,
-        clock: IReactorTime,
-        wall: Callable[[], float],
+        self, ledger: Ledger, seal: Seal, mac: Callable[[bytes], bytes], contract: Contract,
+        clock: IReactorTime, wall: Callable[[], float],
         former_macs: Sequence[Callable[[bytes], bytes]] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._seal = seal
         self._mac = mac
@@ -69,7 +64,7 @@ class Keeping:
             return False
         return any(mac(_author(identity)) == row.author for mac in (self._mac, *self._former_macs))
 
-    async def enter(self, entry: Entry) -> None:
+    async def enter(self, entry: WriteEntry) -> None:
         """Store an entry before its write is sent. The write of a screening's note has no row: its screening has one.
 
         :raise LedgerFailed: it is not on disk, so it may not be sent.
@@ -77,14 +72,14 @@ class Keeping:
         if not entry.exchange.own:
             await self._ledger.enter(self._row(entry, _kind(entry)))
 
-    async def enter_results(self, results: Sequence[Entry]) -> None:
+    async def enter_results(self, results: Sequence[WriteEntry]) -> None:
         """Store the notes of one screening before its result leaves: all of them or none.
 
         :raise LedgerFailed: they are not on disk.
         """
         await self._ledger.enter(*(self._row(result, "screening") for result in results))
 
-    def _row(self, entry: Entry, kind: str) -> LedgerRow:
+    def _row(self, entry: WriteEntry, kind: str) -> LedgerRow:
         return LedgerRow(
             reference=_row_name(entry, kind),
             kind=kind,
@@ -106,16 +101,18 @@ class Keeping:
             sequence=None if entry.blind else entry.sequence,
         )
 
-    def _entered(self, entry: Entry) -> float:
+    def _entered(self, entry: WriteEntry) -> float:
         """When the write began. If it takes over another one, when that one did: its record may be as old."""
         if entry.sent is None:
             return self._ledger.now()
         return self._ledger.now() - max(0.0, self._clock.seconds() - entry.started)
 
-    def _names(self, entry: Entry, name: str) -> bytes | None:
+    def _names(self, entry: WriteEntry, name: str) -> bytes | None:
         return None if entry.names is None else self._seal.seal(entry.names.packed(), f"names {name}")
 
-    async def close(self, entry: Entry, state: WriteState, kind: str = "", *, pending: bool = False) -> None:
+    async def close(
+        self, entry: WriteEntry, state: WriteState, kind: str = "", *, pending: bool = False
+    ) -> None:
         """Store the outcome before the response leaves. If the ledger fails now, the client still gets the response.
 
         :param pending: the upstream may still carry the write out, until ``end_pending``.
@@ -132,7 +129,7 @@ class Keeping:
         except LedgerFailed as error:
             _log.error("ledger: outcome of {name} not stored: {why}; retried later", name=name, why=error.why)
 
-    async def end_pending(self, entry: Entry) -> None:
+    async def end_pending(self, entry: WriteEntry) -> None:
         """Note that the upstream can no longer carry out a settled write."""
         try:
             await self._ledger.end_pending(entry.reference)
@@ -140,7 +137,7 @@ class Keeping:
             # The next start keeps the turn once more, for as long as HOSP may be late.
             _log.error("ledger: end of {name} not stored: {why}", name=entry.reference, why=error.why)
 
-    async def pending(self) -> list[tuple[Entry, WriteState]]:
+    async def pending(self) -> list[tuple[WriteEntry, WriteState]]:
         """Settled writes of earlier processes that the upstream may still carry out, with their outcome."""
         found = []
         for row in await self._insist(self._ledger.pending):
@@ -157,7 +154,7 @@ class Keeping:
         """For each resource, the highest id that a write of this machine is known to have made."""
         return await self._insist(self._ledger.sequences)
 
-    async def tell_unknown(self, entry: Entry) -> None:
+    async def tell_unknown(self, entry: WriteEntry) -> None:
         """Note that the client is told that the outcome is unknown."""
         try:
             if not entry.exchange.own:
@@ -165,17 +162,17 @@ class Keeping:
         except LedgerFailed as error:
             _log.error('ledger: "unknown" of {name} not stored: {why}', name=entry.reference, why=error.why)
 
-    def hand_over(self, entry: Entry) -> None:
+    def hand_over(self, entry: WriteEntry) -> None:
         """Note that a client has the response. Not awaited: if the note is lost, a retry gets the response again."""
         Deferred.fromCoroutine(self._ledger.hand_over(entry.reference)).addErrback(_not_noted)
 
-    async def keep_refused(self, entry: Entry) -> None:
+    async def keep_refused(self, entry: WriteEntry) -> None:
         """Keep a screening's note that HOSP refuses, so that its author can fetch it here."""
         name = _row_name(entry, "screening")
         call = self._seal.seal(write_call(entry.exchange), f"answer {name}")
         await self._insist(lambda: self._ledger.close(name, "refused", None, call))
 
-    async def by_key(self, key: bytes) -> Entry | None:
+    async def by_key(self, key: bytes) -> WriteEntry | None:
         """The newest write under an Idempotency-Key.
 
         :raise LedgerFailed: it cannot be read, so nothing may be sent under the key.
@@ -189,12 +186,12 @@ class Keeping:
             f"{reference}/screening"
         )
 
-    async def undelivered(self, window_s: float) -> list[Entry]:
+    async def undelivered(self, window_s: float) -> list[WriteEntry]:
         """Writes whose client never got the response and may ask again."""
         rows = await self._insist(lambda: self._ledger.undelivered(window_s))
         return [self.read(row) for row in rows]
 
-    async def in_doubt(self, entry: Entry, window_s: float) -> str | None:
+    async def in_doubt(self, entry: WriteEntry, window_s: float) -> str | None:
         """Reference of an equal write, of any process of this machine, whose client was told that it is unknown.
 
         :param window_s: seconds for which an equal write without a key counts as its retry.
@@ -202,7 +199,7 @@ class Keeping:
         """
         return await self._ledger.in_doubt(entry.equal, window_s)
 
-    async def take_over(self) -> list[tuple[Entry, str]]:
+    async def take_over(self) -> list[tuple[WriteEntry, str]]:
         """What earlier processes left open, with its kind. An unreadable entry is logged as critical and closed."""
         taken = []
         for row in await self._insist(self._ledger.take_over):
@@ -221,7 +218,7 @@ class Keeping:
                 taken.append((entry, row.kind))
         return taken
 
-    async def later_records(self, entry: Entry) -> list[tuple[str, str, str]]:
+    async def later_records(self, entry: WriteEntry) -> list[tuple[str, str, str]]:
         """Records that other writes made or changed while an entry was open: (kind, id, reference)."""
         resource = entry.call.operation.resource
         if resource is None:
@@ -237,7 +234,7 @@ class Keeping:
         except LedgerFailed as error:
             _log.error("ledger: expired entries not deleted: {why}; retried later", why=error.why)
 
-    async def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
+    async def keyed(self, kept_s: float) -> AsyncIterator[WriteEntry]:
         """Writes under a key, settled within the last ``kept_s`` seconds, that other workers can be told of."""
         since, after = self._ledger.now() - kept_s, ""
         while rows := await self._ledger.keyed(since, after, _BATCH):
@@ -268,7 +265,7 @@ class Keeping:
                     raise
             await task.deferLater(self._clock, _AGAIN_S, lambda: None)
 
-    def read(self, row: LedgerRow) -> Entry:
+    def read(self, row: LedgerRow) -> WriteEntry:
         """An entry from its row. Its call is UNREADABLE if it was wiped or cannot be unsealed."""
         now = self._clock.seconds()
         exchange = self._read_exchange(row, now)
@@ -276,7 +273,7 @@ class Keeping:
         ago = max(0.0, time - (row.closed if row.closed is not None else row.entered))
         began = now - max(0.0, time - row.entered) - BEGAN_ERROR_S
         closed = row.closed is not None
-        entry = Entry(
+        entry = WriteEntry(
             reference=row.reference.removesuffix("/screening"),
             equal=row.equal,
             exchange=exchange,
@@ -314,11 +311,11 @@ class Keeping:
             found = unreadable(now, self._wall())
         return found
 
-    def _read_names(self, row: LedgerRow) -> Names | None:
+    def _read_names(self, row: LedgerRow) -> WriteNames | None:
         if row.names is None:
             return None
         try:
-            return Names.unpacked(self._seal.open(row.names, f"names {row.reference}"))
+            return WriteNames.unpacked(self._seal.open(row.names, f"names {row.reference}"))
         except Unsealable:
             return None
 
@@ -342,10 +339,10 @@ class Keeping:
         return None if exchange is None else exchange.call.document
 
 
-class Results:
+class ScreeningLedger:
     """Screening results in the ledger, from before the user gets the response until the note is stored."""
 
-    def __init__(self, keeping: Keeping) -> None:
+    def __init__(self, keeping: LedgerEntries) -> None:
         self._keeping = keeping
 
     async def keep(self, notes: Sequence[Identified]) -> None:
@@ -365,11 +362,11 @@ class Results:
         await self._keeping.keep_refused(_result(note))
 
 
-def _result(note: Identified) -> Entry:
-    return Entry(note.trace.reference or "", b"", note, 0.0)
+def _result(note: Identified) -> WriteEntry:
+    return WriteEntry(note.trace.reference or "", b"", note, 0.0)
 
 
-def _row_name(entry: Entry, kind: str) -> str:
+def _row_name(entry: WriteEntry, kind: str) -> str:
     """A screening and the write that delivers its note share one reference, but have two rows."""
     return f"{entry.reference}/screening" if kind == "screening" else entry.reference
 
@@ -378,14 +375,14 @@ def _author(identity: Identity) -> bytes:
     return f"author {identity.id!r}".encode()
 
 
-def _record(entry: Entry) -> str | None:
+def _record(entry: WriteEntry) -> str | None:
     """Id of the record that a write made or changes."""
     if entry.record is None and entry.call.operation.lookup is None:
         return entry.call.record_id
     return entry.record
 
 
-def _kind(entry: Entry) -> str:
+def _kind(entry: WriteEntry) -> str:
     return "create" if entry.call.operation.lookup is not None else "change"
 
 

@@ -16,16 +16,16 @@ from ...interfaces import Ask, IMeter
 from ...messages import Priority, Response
 from . import accounts
 from .claims import Claims, NoClaims
-from .entry import Entry
+from .entry import WriteEntry
 from .presence import UpstreamClock, WorkingTime
-from .seen_ids import Sightings
+from .seen_ids import SeenIds
 from .stored_values import as_stored
 from .verdict import (
-    Change,
     Found,
+    LostPatch,
+    LostPost,
     NotKnowable,
     NotThere,
-    Search,
     Verdict,
     has_changed,
     ids_alike,
@@ -42,11 +42,11 @@ LAST_LOOK_S = 6.0
 LEAST_LOOK_S = 0.5
 
 
-class Undecided(Exception):
+class LookUndecided(Exception):
     """The deadline passed before a look could decide; or HOSP no longer accepts the credentials of the looks."""
 
 
-class Looking:
+class WriteLooks:
     """Looks up at HOSP what became of writes.
 
     :param ask: ``OwnRequests.ask``; looks go past the cache.
@@ -60,7 +60,7 @@ class Looking:
         contract: Contract,
         ask: Ask,
         clock: IReactorTime,
-        sightings: Sightings,
+        sightings: SeenIds,
         upstream_clock: UpstreamClock,
         working_time: WorkingTime,
         meter: IMeter,
@@ -80,7 +80,7 @@ class Looking:
         self._look_s = look_s
         self._claims = claims or NoClaims()
 
-    def begin(self, entry: Entry) -> None:
+    def begin(self, entry: WriteEntry) -> None:
         """A write is about to be sent: note what is known now, so that a clock set later does not matter."""
         operation = entry.call.operation
         entry.not_before = self._upstream_clock.earliest(entry.started)
@@ -89,7 +89,7 @@ class Looking:
         if operation.lookup is None and operation.resource is not None and not taken_over:
             entry.before = self._sightings.versions.last(operation.resource, entry.call.record_id)
 
-    async def find(self, entry: Entry, *, may_be_late: bool, deadline: float) -> Verdict:
+    async def find(self, entry: WriteEntry, *, may_be_late: bool, deadline: float) -> Verdict:
         """Look again and again until a look decides.
 
         :param may_be_late: HOSP may still carry the write out, so only a look that begins late enough can say
@@ -106,7 +106,7 @@ class Looking:
             pause, left = self._pause(entry, looks, may_be_late), deadline - self._clock.seconds()
             if pause >= left:
                 if last or left < LEAST_LOOK_S:
-                    raise Undecided
+                    raise LookUndecided
                 # The next regular look would be too late: use the remaining time for one that may still find the write.
                 last, pause = True, max(0.0, left - LAST_LOOK_S)
             if pause > 0:
@@ -139,7 +139,7 @@ class Looking:
         expected = as_stored(call.document, call.operation)
         return is_overwritten(self._contract.resources[name], expected, answer.body, response.body)
 
-    async def all_of(self, entry: Entry) -> list[str]:
+    async def all_of(self, entry: WriteEntry) -> list[str]:
         """Ids of all records that match a POST and are new, read after HOSP has had its time."""
         operation = self._operation(entry)
         name = entry.call.operation.resource
@@ -157,25 +157,25 @@ class Looking:
         alike = ids_alike(self._search(entry, name), rows if isinstance(rows, list) else [])
         return [str(number) for number in alike if number not in others]
 
-    def left(self, entry: Entry) -> float:
+    def left(self, entry: WriteEntry) -> float:
         """Seconds that HOSP must still work before the write is carried out or never will be."""
         assert entry.sent is not None
         return self._late_commit_s - self._working_time.since(entry.sent, self._clock.seconds())
 
-    def _pause(self, entry: Entry, looks: int, may_be_late: bool) -> float:
+    def _pause(self, entry: WriteEntry, looks: int, may_be_late: bool) -> float:
         if not may_be_late:
             return 0.0 if looks == 0 else min(0.2 * 2.0**looks, 5.0)
         left = self.left(entry)
         early = PAUSES_S[looks] if looks < len(PAUSES_S) else 10.0
         return early if left <= 0 else min(early, left + 0.001)
 
-    def _operation(self, entry: Entry) -> Operation | None:
+    def _operation(self, entry: WriteEntry) -> Operation | None:
         operation = entry.call.operation
         named = operation.lookup.operation if operation.lookup is not None else operation.record
         return None if named is None else self._contract.operation(named)
 
     async def _look(
-        self, entry: Entry, operation: Operation, resource: str, deadline: float
+        self, entry: WriteEntry, operation: Operation, resource: str, deadline: float
     ) -> Verdict | None:
         """Make one look; None if it failed: only a complete 200 counts (or a 404 for a single record).
 
@@ -188,7 +188,7 @@ class Looking:
             response = await self._asked(entry.exchange, call, deadline)
             if response is not None and response.status == 401 and entry.exchange.own:
                 # Its author has a new password: end this try, so that the next one uses it.
-                raise Undecided
+                raise LookUndecided
             return response
 
         rule = accounts.rule_for(self._contract, entry)
@@ -232,7 +232,7 @@ class Looking:
         )
         return Call(operation, query=query, accept="json", authorization=call.authorization)
 
-    def _judge(self, entry: Entry, resource: str, response: Response) -> Verdict | None:
+    def _judge(self, entry: WriteEntry, resource: str, response: Response) -> Verdict | None:
         operation = entry.call.operation
         if operation.lookup is None and response.status == 404:
             deleted = operation.action == "delete" and entry.exchange.trace.shown
@@ -254,7 +254,7 @@ class Looking:
             return NotThere()
         return has_changed(self._change(entry, resource), seen)
 
-    def _judge_list(self, entry: Entry, resource: str, seen: Sequence[Any]) -> Verdict:
+    def _judge_list(self, entry: WriteEntry, resource: str, seen: Sequence[Any]) -> Verdict:
         verdict = which_is_mine(self._search(entry, resource), seen)
         if not isinstance(verdict, Found):
             return verdict
@@ -263,11 +263,11 @@ class Looking:
             return NotKnowable("the record belongs to another write")
         return verdict
 
-    def _search(self, entry: Entry, name: str) -> Search:
+    def _search(self, entry: WriteEntry, name: str) -> LostPost:
         operation = entry.call.operation
         if name in self._sightings.overflowed:
             # The other writes are no longer tracked, so any record may have been touched.
-            return Search(self._contract.resources[name], {}, open_entries=0)
+            return LostPost(self._contract.resources[name], {}, open_entries=0)
         expected = as_stored(entry.call.document, operation)
         given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
         reference = None
@@ -276,7 +276,7 @@ class Looking:
                 key for key, value in expected.items() if isinstance(value, str) and entry.reference in value
             ]
             reference = (holding[0], entry.reference) if holding else None
-        return Search(
+        return LostPost(
             self._contract.resources[name],
             expected,
             optional=operation.fields - operation.write_only - frozenset(given),
@@ -289,11 +289,11 @@ class Looking:
             reference=reference,
         )
 
-    def _change(self, entry: Entry, name: str) -> Change:
+    def _change(self, entry: WriteEntry, name: str) -> LostPatch:
         operation = entry.call.operation
         expected = as_stored(entry.call.document, operation)
         given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
-        return Change(
+        return LostPatch(
             self._contract.resources[name],
             expected,
             unreadable=len(expected) < len(given),

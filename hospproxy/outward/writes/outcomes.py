@@ -11,7 +11,7 @@ from ...exchange import Identified
 from ...messages import Headers, Response
 from .claims import Claims
 from .entry import WriteState
-from .ledger_entries import Keeping
+from .ledger_entries import LedgerEntries
 from .seen_ids import id_of
 
 OPERATION = Operation(
@@ -37,7 +37,7 @@ _WORDS = {
 }
 
 
-async def answer(exchange: Identified, keeping: Keeping, claims: Claims) -> Response:
+async def answer(exchange: Identified, keeping: LedgerEntries, claims: Claims) -> Response:
     """Respond with what is known about the write.
 
     :raise Refused: 404: there is no such write, or it has another author.

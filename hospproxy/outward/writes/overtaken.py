@@ -14,23 +14,23 @@ import msgspec
 from ...contract import Contract
 from ...exchange import Call
 from ...messages import Response
-from .entry import Entry
+from .entry import WriteEntry
 from .equality import record_name
 from .stored_values import same
 
 
-class ByRecord:
-    """Index of entries by the record that they change or made. Bounded by what ``Entries`` remembers."""
+class EntriesByRecord:
+    """Index of entries by the record that they change or made. Bounded by what ``WriteEntries`` remembers."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, list[Entry]] = {}
+        self._entries: dict[bytes, list[WriteEntry]] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: WriteEntry) -> None:
         """Add an entry, if its record is known."""
         if entry.record_name is not None:
             self._entries.setdefault(entry.record_name, []).append(entry)
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: WriteEntry) -> None:
         """Remove an entry from the index."""
         entries = self._entries.get(entry.record_name or b"", [])
         if entry in entries:
@@ -38,19 +38,19 @@ class ByRecord:
             if not entries:
                 del self._entries[entry.record_name or b""]
 
-    def is_overtaken(self, entry: Entry) -> bool:
+    def is_overtaken(self, entry: WriteEntry) -> bool:
         """Whether a later write to its record is in flight or waits for its turn."""
         others = self._entries.get(entry.record_name or b"", ())
         return any(
             other.is_open and other.number > entry.number and _overtakes(other, entry) for other in others
         )
 
-    def overtaken_by(self, entry: Entry) -> list[Entry]:
+    def overtaken_by(self, entry: WriteEntry) -> list[WriteEntry]:
         """Settled entries whose record this one has changed since, or may have."""
         others = self._entries.get(entry.record_name or b"", ())
         return [other for other in others if not other.is_open and _overtakes(entry, other)]
 
-    def settled_changes(self) -> list[Entry]:
+    def settled_changes(self) -> list[WriteEntry]:
         """Settled changes whose response has not been handed over, if the state they left is known."""
         return [
             entry
@@ -60,14 +60,14 @@ class ByRecord:
         ]
 
 
-def _overtakes(later: Entry, first: Entry) -> bool:
+def _overtakes(later: WriteEntry, first: WriteEntry) -> bool:
     if later is first or later.equal == first.equal or later.made:
         return False
     # A client that created a record and lost the response has created it, whatever was written into it since.
     return not first.made or later.call.operation.action == "delete"
 
 
-class Outside:
+class OutsideChanges:
     """Watches HOSP's responses for records that differ from what a change left: they were written without the proxy.
 
     :param settled: returns the changes whose response has not been handed over.
@@ -75,7 +75,10 @@ class Outside:
     """
 
     def __init__(
-        self, contract: Contract, settled: Callable[[], list[Entry]], forget: Callable[[Entry], None]
+        self,
+        contract: Contract,
+        settled: Callable[[], list[WriteEntry]],
+        forget: Callable[[WriteEntry], None],
     ) -> None:
         self._contract = contract
         self._settled = settled

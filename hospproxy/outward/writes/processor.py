@@ -11,20 +11,20 @@ from ...exchange import Identified
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Origin, Response
 from . import outcomes
-from .background import Later, LateWork
-from .claims import Claims, Elsewhere, NoClaims
+from .background import LateOutcomes, LateWork
+from .claims import ClaimedElsewhere, Claims, NoClaims
 from .duplicates import Duplicates
-from .elsewhere import Others
-from .entries import Entries
-from .entry import Entry, Names, WriteState
-from .fate import Absent, Fate
+from .elsewhere import OtherWorkers
+from .entries import WriteEntries
+from .entry import WriteEntry, WriteNames, WriteState
+from .fate import WriteAbsent, WriteSender
 from .kept_turns import WriteTurns
 from .keys import another, busy, is_kept, key_in, scoped
-from .ledger_entries import Keeping
+from .ledger_entries import LedgerEntries
 from .recovery import Recovery
-from .seen_ids import Sightings
+from .seen_ids import SeenIds
 from .verdict import Found, NotThere
-from .visible_records import Shown
+from .visible_records import VisibleRecords
 
 _SAID_ALREADY = frozenset({WriteState.ANSWERED, WriteState.FOUND})
 """States in which all is known about a key. If the write is absent or given up, another worker may know more."""
@@ -44,12 +44,12 @@ class Writes:
     def __init__(
         self,
         clock: IReactorTime,
-        entries: Entries,
-        keeping: Keeping,
-        fate: Fate,
-        sightings: Sightings,
-        shown: Shown,
-        later: Later,
+        entries: WriteEntries,
+        keeping: LedgerEntries,
+        fate: WriteSender,
+        sightings: SeenIds,
+        shown: VisibleRecords,
+        later: LateOutcomes,
         meter: IMeter,
         *,
         later_s: float = 600.0,
@@ -67,7 +67,9 @@ class Writes:
         self._later_s = later_s
         self._window_s = window_s
         self._claims = claims or NoClaims()
-        self._others = Others(self._claims, entries, sightings, keeping, clock, meter, window_s=window_s)
+        self._others = OtherWorkers(
+            self._claims, entries, sightings, keeping, clock, meter, window_s=window_s
+        )
         self._late_work = LateWork(meter)
         self._turns = WriteTurns(
             clock, entries, keeping, fate, self._claims, self._late_work, self._may_have_landed
@@ -79,7 +81,7 @@ class Writes:
         # Alone, this process has seen whatever HOSP has shown; see ``changed_outside``.
         self._alone = isinstance(self._claims, NoClaims)
         self._keys: dict[bytes, bytes] = {}
-        self._unknown: dict[bytes, Entry] = {}
+        self._unknown: dict[bytes, WriteEntry] = {}
 
     async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         if self.passes(exchange):
@@ -99,7 +101,7 @@ class Writes:
             raise NotSent("The client has left and asked again, so nothing was sent.")
         names = self._entries.names_of(exchange)
         first = await self._others.first_of(exchange, equal, names)
-        if isinstance(first, Entry):
+        if isinstance(first, WriteEntry):
             return await self._retried(exchange, proceed, first, None, names)
         if first is not None:
             return await self._joined(exchange, proceed, first, equal, None, names)
@@ -109,7 +111,7 @@ class Writes:
         """A read, unless it asks for the outcome of a write."""
         return not exchange.call.operation.is_write and exchange.call.operation is not outcomes.OPERATION
 
-    async def _known(self, exchange: Identified, equal: bytes, key: bytes) -> Entry | None:
+    async def _known(self, exchange: Identified, equal: bytes, key: bytes) -> WriteEntry | None:
         """The write under an Idempotency-Key, also if it was entered under another master key."""
         first = self._unknown.get(key) or await self._keeping.by_key(key)
         whole = scoped(exchange, key_in(exchange.request.headers) or b"")
@@ -122,7 +124,7 @@ class Writes:
         return first
 
     async def _keyed(
-        self, exchange: Identified, proceed: Proceed, equal: bytes, key: bytes, names: Names
+        self, exchange: Identified, proceed: Proceed, equal: bytes, key: bytes, names: WriteNames
     ) -> Response:
         """A write with an Idempotency-Key: at most one execution for the key."""
         under_way = self._keys.get(key)
@@ -149,14 +151,9 @@ class Writes:
             del self._keys[key]
 
     async def _joined(
-        self,
-        exchange: Identified,
-        proceed: Proceed,
-        reference: str,
-        equal: bytes,
-        key: bytes | None,
-        names: Names,
-    ) -> Response:
+        self, exchange: Identified, proceed: Proceed, reference: str, equal: bytes, key: bytes | None,
+        names: WriteNames,
+    ) -> Response:  # fmt: skip
         """Like ``_retried``, for a write of another worker."""
         found = await self._others.joined(exchange, reference, key)
         if isinstance(found, Response):
@@ -167,7 +164,7 @@ class Writes:
         return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=found))
 
     async def _retried(
-        self, exchange: Identified, proceed: Proceed, first: Entry, key: bytes | None, names: Names
+        self, exchange: Identified, proceed: Proceed, first: WriteEntry, key: bytes | None, names: WriteNames
     ) -> Response:
         """A retry: find out what became of the first before anything is sent."""
         exchange.trace.reference = first.reference
@@ -214,7 +211,7 @@ class Writes:
         exchange.presence.on_leaving = None
         return True
 
-    async def _until_settled(self, first: Entry, exchange: Identified) -> None:
+    async def _until_settled(self, first: WriteEntry, exchange: Identified) -> None:
         settled = first.settled()
         settled.addTimeout(
             max(0.0, exchange.deadline - 0.3 - self._clock.seconds()), self._clock, _not_in_time
@@ -222,8 +219,8 @@ class Writes:
         await settled
 
     async def _entered(
-        self, exchange: Identified, equal: bytes, key: bytes | None, names: Names | None
-    ) -> Entry:
+        self, exchange: Identified, equal: bytes, key: bytes | None, names: WriteNames | None
+    ) -> WriteEntry:
         """Open an entry: it has its turn, here and at other workers, and is on disk."""
         entry = await self._entries.enter(exchange, equal, key)
         entry.names = names
@@ -245,12 +242,13 @@ class Writes:
         return entry
 
     async def _first(
-        self, exchange: Identified, proceed: Proceed, equal: bytes, key: bytes | None, names: Names | None
-    ) -> Response:
+        self, exchange: Identified, proceed: Proceed, equal: bytes, key: bytes | None,
+        names: WriteNames | None,
+    ) -> Response:  # fmt: skip
         """Send a write that is no retry of an earlier one."""
         try:
             entry = await self._entered(exchange, equal, key, names)
-        except Elsewhere as other:
+        except ClaimedElsewhere as other:
             if names is None:
                 raise  # without names nothing is claimed
             mine = self._entries.recent(equal, other.reference) if key is None else None
@@ -264,7 +262,7 @@ class Writes:
         except OutcomeUnknown as unknown:
             await self._told_unknown(entry, hopeless=unknown.hopeless)
             raise
-        except Absent as absent:
+        except WriteAbsent as absent:
             await self._ended(entry, WriteState.ABSENT)
             if absent.answer is not None:
                 return absent.answer
@@ -283,7 +281,7 @@ class Writes:
         await self._ended(entry, found if is_kept(response) else WriteState.ABSENT)
         return self._delivered(entry, response)
 
-    def _delivered(self, entry: Entry, response: Response) -> Response:
+    def _delivered(self, entry: WriteEntry, response: Response) -> Response:
         def handed_over(whole: bool) -> None:
             if not whole:
                 entry.lost = True
@@ -296,20 +294,20 @@ class Writes:
 
         return response if entry.exchange.own else evolve(response, handed_over=handed_over)
 
-    async def _ended(self, entry: Entry, state: WriteState) -> None:
+    async def _ended(self, entry: WriteEntry, state: WriteState) -> None:
         """Settle an entry, on disk before its response may leave."""
         for other in self._entries.overtaken_by(entry, state):
             self._others.overtaken(other)  # on disk before this one is closed
         self._unwatch(entry)
         await self._turns.settle(entry, state)
 
-    def changed_outside(self, entry: Entry) -> None:
+    def changed_outside(self, entry: WriteEntry) -> None:
         """HOSP has shown that its record was changed by somebody who bypassed the proxy."""
         if entry.key is None:
             self._others.overtaken(entry)
         self._entries.forget(entry)
 
-    def _watch(self, entry: Entry) -> None:
+    def _watch(self, entry: WriteEntry) -> None:
         operation = entry.call.operation
         if operation.resource is None:
             return
@@ -324,7 +322,7 @@ class Writes:
             self._sightings.touch(operation, entry.call.record_id)
             self._shown.strike(operation.resource, entry.call.record_id)
 
-    def _unwatch(self, entry: Entry) -> None:
+    def _unwatch(self, entry: WriteEntry) -> None:
         operation = entry.call.operation
         if operation.resource is not None and operation.lookup is not None:
             self._sightings.close(operation.resource, entry.reference)
@@ -332,19 +330,19 @@ class Writes:
             # A read during the write may show the state before it.
             self._shown.strike(operation.resource, entry.call.record_id)
 
-    async def _may_have_landed(self, entry: Entry) -> None:
+    async def _may_have_landed(self, entry: WriteEntry) -> None:
         """HOSP may have carried the write out after it was settled: reads since then may show the state before it."""
         operation = entry.call.operation
         if operation.lookup is None:
             self._shown.strike(operation.resource, entry.call.record_id)
         await self._forget(entry)
 
-    async def _forget(self, entry: Entry) -> None:
+    async def _forget(self, entry: WriteEntry) -> None:
         forgotten = self._later.forget(entry.exchange)
         if forgotten is not None:
             await forgotten
 
-    async def _told_unknown(self, entry: Entry, *, hopeless: bool) -> None:
+    async def _told_unknown(self, entry: WriteEntry, *, hopeless: bool) -> None:
         """The client is told "unknown": from now on send nothing, only find out."""
         if entry.exchange.own:
             # A screening's note: its delivery tries again, and looks first.
@@ -355,12 +353,12 @@ class Writes:
         await self._claims.tell_unknown(entry)
         self._go_on_finding(entry, 0.0 if hopeless else self._later_s)
 
-    def _go_on_finding(self, entry: Entry, for_s: float) -> None:
+    def _go_on_finding(self, entry: WriteEntry, for_s: float) -> None:
         if entry.key is not None:
             self._unknown[entry.key] = entry
         self._late_work.begin(self._found_later(entry, for_s))
 
-    async def _found_later(self, entry: Entry, for_s: float) -> None:
+    async def _found_later(self, entry: WriteEntry, for_s: float) -> None:
         verdict = None
         if for_s > 0 and entry.sent is not None:
             verdict = await self._fate.later(entry, for_s)

@@ -11,11 +11,11 @@ from twisted.logger import Logger
 from ...errors import ProxyError
 from ...exchange import Identified
 from .claims import Claims
-from .entries import Entries
-from .entry import Entry
+from .entries import WriteEntries
+from .entry import WriteEntry
 from .kept_turns import WriteTurns
-from .ledger_entries import Keeping
-from .seen_ids import Sightings, id_of
+from .ledger_entries import LedgerEntries
+from .seen_ids import SeenIds, id_of
 
 _log = Logger()
 
@@ -29,9 +29,9 @@ class Recovery:
     def __init__(
         self,
         clock: IReactorTime,
-        entries: Entries,
-        keeping: Keeping,
-        sightings: Sightings,
+        entries: WriteEntries,
+        keeping: LedgerEntries,
+        sightings: SeenIds,
         claims: Claims,
         turns: WriteTurns,
         *,
@@ -73,7 +73,7 @@ class Recovery:
         for recovered in waiting:
             recovered.callback(None)
 
-    async def take_over(self, go_on_finding: Callable[[Entry], None]) -> list[Identified]:
+    async def take_over(self, go_on_finding: Callable[[WriteEntry], None]) -> list[Identified]:
         """Take over what is open, and remember what clients may ask for again.
 
         :param go_on_finding: starts to find out the outcome of an open write.
@@ -101,7 +101,7 @@ class Recovery:
             _log.info("ledger: took over {count} entries of earlier processes", count=len(taken))
         return screenings
 
-    async def _remember_others(self, entry: Entry) -> None:
+    async def _remember_others(self, entry: WriteEntry) -> None:
         """Restore what an earlier process knew about records that cannot be this entry's."""
         resource = entry.call.operation.resource
         if resource is None:

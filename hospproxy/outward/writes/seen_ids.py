@@ -15,7 +15,7 @@ from ...contract import Contract, Operation
 from ...exchange import Call
 from ...messages import ABSENT, Json, Response
 from ..ledger.store import HIGHEST_ID
-from .versions import Versions
+from .versions import RecordVersions
 
 Id = int | str
 MOST_DIGITS = 100
@@ -24,7 +24,7 @@ LATELY = 1_000
 """Maximum number of settled writes' records to remember for one resource."""
 
 
-class Sightings:
+class SeenIds:
     """Watches every response of HOSP.
 
     Claims and touches are stored only while an open write could mistake such a record for its own. The last certain
@@ -43,7 +43,7 @@ class Sightings:
         self._touched: dict[str, set[Id]] = {}
         self._floors: dict[str, dict[str, int | None]] = {}
         self.overflowed: set[str] = set()
-        self.versions = Versions(frozenset(contract.addresses))
+        self.versions = RecordVersions(frozenset(contract.addresses))
 
     def saw(self, call: Call, response: Response, document: Json = ABSENT) -> None:
         """Process a response: remember the highest id in it.

@@ -1,8 +1,8 @@
 """What the upstream stores for the values that it is sent, and whether a record holds them. Pure.
 
-The rules are those of a Rails application, as far as they are certain: a number in a text column becomes its digits,
-an invalid date becomes null. A value with an uncertain result is a ``Doubt``. So a record matches a write, does not
-match, or may match. A record that may match counts neither as "found" nor as "absent".
+The rules are those of a Rails application, as far as they are certain: a number in a text column becomes its digits, an
+invalid date becomes null. A value with an uncertain result is a ``DoubtfulValue``. So a record matches a write, does
+not match, or may match. A record that may match counts neither as "found" nor as "absent".
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ...messages import ABSENT, Json
 
 
 @frozen(slots=True)
-class Doubt:
+class DoubtfulValue:
     """A value for which it is unknown what the upstream stores."""
 
     value: Json
 
 
-class Likeness(enum.IntEnum):
+class ValueMatch(enum.IntEnum):
     """Whether a record holds what a write sets."""
 
     NO = 0
@@ -44,7 +44,7 @@ _CUT = 255
 
 
 def as_stored(document: Json, operation: Operation) -> dict[str, Json]:
-    """The fields of a document as the upstream will return them; a ``Doubt`` where that is uncertain.
+    """The fields of a document as the upstream will return them; a ``DoubtfulValue`` where that is uncertain.
 
     Fields that are never returned are left out.
     """
@@ -52,7 +52,7 @@ def as_stored(document: Json, operation: Operation) -> dict[str, Json]:
         return {}
     readable = operation.fields - operation.write_only
     if not isinstance(document, Mapping):
-        return {name: Doubt(document) for name in readable}
+        return {name: DoubtfulValue(document) for name in readable}
     return {
         name: _stored(value, operation.columns.get(name, ""), operation.coercions.get(name))
         for name, value in document.items()
@@ -69,26 +69,26 @@ def _stored(value: Json, column: str, coercion: str | None) -> Json:
     if value is None:
         return None
     if coercion is not None:
-        return _date(value) if coercion == "date-or-null" else Doubt(value)
+        return _date(value) if coercion == "date-or-null" else DoubtfulValue(value)
     if column == "string":
         return _text(value)
     if column == "integer":
         whole = _is_number(value) and abs(value) < _LARGEST and value == int(value)
-        return int(value) if whole else Doubt(value)
+        return int(value) if whole else DoubtfulValue(value)
     if (column == "number" and not _is_number(value)) or (
         column == "boolean" and not isinstance(value, bool)
     ):
-        return Doubt(value)
+        return DoubtfulValue(value)
     return value
 
 
 def _text(value: Json) -> Json:
     if isinstance(value, str):
         # A database refuses NUL, ends the text there, or keeps it.
-        return Doubt(value) if "\0" in value else value
+        return DoubtfulValue(value) if "\0" in value else value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return Doubt(value)
+    return DoubtfulValue(value)
 
 
 def _date(value: Json) -> Json:
@@ -97,42 +97,44 @@ def _date(value: Json) -> Json:
     Rails parses other texts in many ways ("3 May"), so their result is a Doubt.
     """
     if not isinstance(value, str):
-        return Doubt(value)
+        return DoubtfulValue(value)
     if not any(character.isdigit() for character in value):
         return None
     if not _DATE.match(value):
-        return Doubt(value)
+        return DoubtfulValue(value)
     try:
         datetime.date.fromisoformat(value)
     except ValueError:
-        return Doubt(value)
+        return DoubtfulValue(value)
     return value
 
 
-def likeness(expected: Mapping[str, Json], row: Mapping[str, Any]) -> Likeness:
+def likeness(expected: Mapping[str, Json], row: Mapping[str, Any]) -> ValueMatch:
     """Whether a record holds these fields.
 
     :param expected: as ``as_stored`` returns them.
     """
-    found = Likeness.YES
+    found = ValueMatch.YES
     # Numbers first: most records differ in one, and comparing them is cheap.
-    for name, value in sorted(expected.items(), key=lambda item: isinstance(item[1], str | Doubt)):
+    for name, value in sorted(expected.items(), key=lambda item: isinstance(item[1], str | DoubtfulValue)):
         found = min(found, _like(value, row.get(name)))
-        if found is Likeness.NO:
+        if found is ValueMatch.NO:
             break
     return found
 
 
-def _like(value: Json, seen: Any) -> Likeness:
-    if isinstance(value, Doubt):
-        return Likeness.MAYBE
+def _like(value: Json, seen: Any) -> ValueMatch:
+    if isinstance(value, DoubtfulValue):
+        return ValueMatch.MAYBE
     if same(value, seen):
-        return Likeness.YES
+        return ValueMatch.YES
     if isinstance(value, bool) and not isinstance(seen, bool):
-        return Likeness.MAYBE  # some databases store 1, "t" or "true"
+        return ValueMatch.MAYBE  # some databases store 1, "t" or "true"
     if _is_number(value) and _is_number(seen):
-        return Likeness.NO
-    return Likeness.MAYBE if _loosely(value) == _loosely(seen) or _is_respelled(value, seen) else Likeness.NO
+        return ValueMatch.NO
+    return (
+        ValueMatch.MAYBE if _loosely(value) == _loosely(seen) or _is_respelled(value, seen) else ValueMatch.NO
+    )
 
 
 def _loosely(value: Json) -> str:

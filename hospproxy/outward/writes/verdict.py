@@ -16,8 +16,8 @@ from attrs import field, frozen
 
 from ...contract import Resource
 from ...messages import Json
-from .stored_values import Likeness, likeness
-from .versions import Version
+from .stored_values import ValueMatch, likeness
+from .versions import RecordVersion
 
 STAMP_ERROR_S = 0.0015
 """Maximum difference in seconds between the two timestamps of an unchanged record: one moment, cut to milliseconds."""
@@ -56,10 +56,10 @@ Verdict = Found | NotThere | NotKnowable
 
 
 @frozen(slots=True)
-class Search:
+class LostPost:
     """What is known about a POST that is searched for.
 
-    :param expected: fields as they are stored, or a ``Doubt``.
+    :param expected: fields as they are stored, or a ``DoubtfulValue``.
     :param optional: other known fields, which the document left out.
     :param immutable: expected fields that nobody changes in another author's record.
     :param floor: the highest id seen in any response when the write began; None if there was none.
@@ -85,7 +85,7 @@ class Search:
     reference: tuple[str, str] | None = field(default=None)
 
 
-class Age(enum.Enum):
+class RecordAge(enum.Enum):
     """Whether a record was made before a write began."""
 
     NEW = "new"
@@ -95,7 +95,7 @@ class Age(enum.Enum):
     """Its id and its date disagree, or one is unknown: a clock was set, or an id is out of sequence."""
 
 
-def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
+def which_is_mine(search: LostPost, records: Sequence[Any]) -> Verdict:
     """Judge one look for a POST: which of the records did it make?
 
     :param records: the list that HOSP returned.
@@ -108,34 +108,34 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
         return NotKnowable("a record that may be this one was changed or deleted meanwhile")
     if any(_may_be_changed(search, row) for row, _age in aged):
         return NotKnowable("a record that may be this one was changed by somebody else")
-    alike = [(likeness(search.expected, row), row, age) for row, age in aged if age is not Age.OLD]
-    equal = [(row, age) for how, row, age in alike if how is Likeness.YES]
+    alike = [(likeness(search.expected, row), row, age) for row, age in aged if age is not RecordAge.OLD]
+    equal = [(row, age) for how, row, age in alike if how is ValueMatch.YES]
     sure = [row for row, _age in equal if all(row.get(name) is None for name in search.optional)]
     if len(equal) > search.open_entries:
         return NotKnowable("there are more matching records than open writes")
-    if not equal and any(how is Likeness.MAYBE for how, _row, _age in alike):
+    if not equal and any(how is ValueMatch.MAYBE for how, _row, _age in alike):
         return NotKnowable("a record may be this one, stored in another form")
     if not equal:
         return NotThere()
     if not sure:
         return NotKnowable("a record matches this one but has further values")
-    if any(age is Age.DOUBTFUL for _row, age in equal):
+    if any(age is RecordAge.DOUBTFUL for _row, age in equal):
         return NotKnowable("the matching record may be older than this write")
     return Found(min(sure, key=lambda row: _order(_id(search.resource, row))))
 
 
-def ids_alike(search: Search, records: Sequence[Any]) -> list[int | str]:
+def ids_alike(search: LostPost, records: Sequence[Any]) -> list[int | str]:
     """Ids of all records that match or may match and show no sign of being older, including claimed ones."""
     rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
     return [
         row[search.resource.id]
         for row in rows
         if False not in (_new_by_id(search, row), _new_by_date(search, row))
-        and likeness(search.expected, row) is not Likeness.NO
+        and likeness(search.expected, row) is not ValueMatch.NO
     ]
 
 
-def age_of(search: Search, row: Mapping[str, Any]) -> Age:
+def age_of(search: LostPost, row: Mapping[str, Any]) -> RecordAge:
     """Whether a record existed before the write began.
 
     Ids can be out of sequence and clocks can be set. So if the contract names both, one of them alone proves nothing.
@@ -143,9 +143,9 @@ def age_of(search: Search, row: Mapping[str, Any]) -> Age:
     resource = search.resource
     said = [one for one in (_new_by_id(search, row), _new_by_date(search, row)) if one is not None]
     if said and all(said):
-        return Age.NEW
+        return RecordAge.NEW
     named = int(resource.ascending) + int(resource.created_at is not None)
-    return Age.OLD if said and not any(said) and len(said) == named else Age.DOUBTFUL
+    return RecordAge.OLD if said and not any(said) and len(said) == named else RecordAge.DOUBTFUL
 
 
 def _by_reference(reference: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -154,34 +154,34 @@ def _by_reference(reference: tuple[str, str], rows: Sequence[Mapping[str, Any]])
     return Found(mine[0]) if mine else NotThere()
 
 
-def _new_by_id(search: Search, row: Mapping[str, Any]) -> bool | None:
+def _new_by_id(search: LostPost, row: Mapping[str, Any]) -> bool | None:
     number = _id(search.resource, row)
     if not search.resource.ascending or search.floor is None or not isinstance(number, int):
         return None
     return number > search.floor
 
 
-def _new_by_date(search: Search, row: Mapping[str, Any]) -> bool | None:
+def _new_by_date(search: LostPost, row: Mapping[str, Any]) -> bool | None:
     created = moment(row.get(search.resource.created_at)) if search.resource.created_at else None
     return None if created is None or search.not_before is None else created >= search.not_before
 
 
-def _touched(search: Search, aged: Sequence[tuple[Mapping[str, Any], Age]]) -> bool:
+def _touched(search: LostPost, aged: Sequence[tuple[Mapping[str, Any], RecordAge]]) -> bool:
     """Whether a record that may be this write's was changed or deleted through the proxy."""
-    old = {_id(search.resource, row) for row, age in aged if age is Age.OLD}
+    old = {_id(search.resource, row) for row, age in aged if age is RecordAge.OLD}
     return any(
         number not in search.claimed and number not in old and not _from_before(search, number)
         for number in search.touched
     )
 
 
-def _from_before(search: Search, number: int | str) -> bool:
+def _from_before(search: LostPost, number: int | str) -> bool:
     """Whether the upstream had given this id, or a higher one, to a new record before the write began."""
     known = search.resource.ascending and search.sequence is not None and isinstance(number, int)
     return known and number <= search.sequence  # type: ignore[operator]
 
 
-def _may_be_changed(search: Search, row: Mapping[str, Any]) -> bool:
+def _may_be_changed(search: LostPost, row: Mapping[str, Any]) -> bool:
     """Whether a record that does not match may still be this write's, changed directly at the upstream.
 
     One sign of age is enough here: otherwise somebody would have had to change the record within seconds, and a clock
@@ -190,10 +190,10 @@ def _may_be_changed(search: Search, row: Mapping[str, Any]) -> bool:
     signs = _new_by_id(search, row), _new_by_date(search, row)
     if False in signs or not _changed(search.resource, row):
         return False
-    if likeness(search.expected, row) is Likeness.YES:
+    if likeness(search.expected, row) is ValueMatch.YES:
         return False
     fixed = {name: search.expected.get(name) for name in search.immutable}
-    return likeness(fixed, row) is not Likeness.NO
+    return likeness(fixed, row) is not ValueMatch.NO
 
 
 def _changed(resource: Resource, row: Mapping[str, Any]) -> bool:
@@ -213,7 +213,7 @@ def _order(number: int | str | None) -> tuple[int, int, str]:
 
 
 @frozen(slots=True)
-class Change:
+class LostPatch:
     """What is known about a PATCH whose response was lost.
 
     :param expected: the fields that it sets, as they are stored.
@@ -227,10 +227,10 @@ class Change:
     expected: Mapping[str, Json]
     unreadable: bool
     not_before: float | None
-    before: Version | None = None
+    before: RecordVersion | None = None
 
 
-def has_changed(change: Change, row: Any) -> Verdict:
+def has_changed(change: LostPatch, row: Any) -> Verdict:
     """Judge one look at the record that a PATCH changes.
 
     Found: the record has the values that the PATCH sets. Not there: the record is as it was seen before the PATCH was
@@ -241,23 +241,23 @@ def has_changed(change: Change, row: Any) -> Verdict:
     updated = moment(row.get(change.resource.updated_at)) if change.resource.updated_at else None
     after_s = None if updated is None or change.not_before is None else updated - change.not_before
     as_wished = likeness(change.expected, row)
-    if as_wished is Likeness.YES and not change.unreadable:
+    if as_wished is ValueMatch.YES and not change.unreadable:
         return Found(row, landed=after_s is not None and after_s >= 0 and _has_become(change, row))
     if (after_s is not None and after_s < -SLEWED_S) or _is_as_before(change, row):
         return NotThere()
-    if change.resource.updated_at is None and not change.unreadable and as_wished is Likeness.NO:
+    if change.resource.updated_at is None and not change.unreadable and as_wished is ValueMatch.NO:
         # The contract names no date of change, so the values are the only evidence, and they are not the new ones.
         return NotThere()
     return NotKnowable("the record was changed meanwhile, to other values")
 
 
-def _has_become(change: Change, row: Mapping[str, Any]) -> bool:
+def _has_become(change: LostPatch, row: Mapping[str, Any]) -> bool:
     """Whether the record had other values before. Others may have written the new ones; the date tells when."""
     before = change.before
     return before is not None and not before.has(change.expected) and not before.is_of(row)
 
 
-def _is_as_before(change: Change, row: Mapping[str, Any]) -> bool:
+def _is_as_before(change: LostPatch, row: Mapping[str, Any]) -> bool:
     """Whether the record, including the date of its last change, is as it was before the PATCH was sent."""
     if change.before is None or change.unreadable or change.resource.updated_at not in row:
         return False
@@ -275,7 +275,11 @@ def is_overwritten(resource: Resource, expected: Mapping[str, Json], answer: byt
         then, row = msgspec.json.decode(answer), msgspec.json.decode(now)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    if not isinstance(then, dict) or not isinstance(row, dict) or likeness(expected, row) is not Likeness.NO:
+    if (
+        not isinstance(then, dict)
+        or not isinstance(row, dict)
+        or likeness(expected, row) is not ValueMatch.NO
+    ):
         return False
     stamp = resource.updated_at
     return stamp is None or row.get(stamp) != then.get(stamp)

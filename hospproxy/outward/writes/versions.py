@@ -16,7 +16,7 @@ MOST_LETTERS = 2_000
 
 
 @frozen(slots=True)
-class Version:
+class RecordVersion:
     """The state of a record at one moment. Its values cannot be read from it.
 
     :param prints: a fingerprint of each field.
@@ -27,7 +27,7 @@ class Version:
     passed_over: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], passed_over: frozenset[str] = frozenset()) -> Version:
+    def of(cls, row: Mapping[str, Any], passed_over: frozenset[str] = frozenset()) -> RecordVersion:
         """Fingerprint a record as it is now."""
         return cls(
             {name: _print(value) for name, value in row.items() if name not in passed_over}, passed_over
@@ -35,14 +35,14 @@ class Version:
 
     def is_of(self, row: Mapping[str, Any]) -> bool:
         """Whether every field of the record is as it was then."""
-        return Version.of(row, self.passed_over).prints == self.prints
+        return RecordVersion.of(row, self.passed_over).prints == self.prints
 
     def has(self, values: Mapping[str, Any]) -> bool:
         """Whether the record had these values."""
         return all(self.prints.get(name) == _print(value) for name, value in values.items())
 
 
-class Versions:
+class RecordVersions:
     """Versions of the records that were last read or changed.
 
     :param passed_over: fields whose value depends on the caller, such as a record's own address.
@@ -52,7 +52,7 @@ class Versions:
     def __init__(self, passed_over: frozenset[str] = frozenset(), *, most: int = 5_000) -> None:
         self._passed_over = passed_over
         self._most = most
-        self._versions: OrderedDict[tuple[str, str], Version] = OrderedDict()
+        self._versions: OrderedDict[tuple[str, str], RecordVersion] = OrderedDict()
 
     def keep(self, resource: str, number: str, row: Mapping[str, Any]) -> None:
         """Remember a record as the upstream has just returned it."""
@@ -60,11 +60,11 @@ class Versions:
         self._versions.pop(place, None)
         if len(row) > MOST_FIELDS or sum(map(len, row)) > MOST_LETTERS:
             return
-        self._versions[place] = Version.of(row, self._passed_over)
+        self._versions[place] = RecordVersion.of(row, self._passed_over)
         while len(self._versions) > self._most:
             self._versions.popitem(last=False)
 
-    def last(self, resource: str, number: str | None) -> Version | None:
+    def last(self, resource: str, number: str | None) -> RecordVersion | None:
         """The last seen version of a record; None if it has not been seen."""
         return None if number is None else self._versions.get((resource, number))
 

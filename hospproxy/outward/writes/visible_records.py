@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...contract import Contract
 from ...exchange import Call
 from ...messages import Response
-from ...sharing.news import Everything, News, Struck
+from ...sharing.news import EntriesInvalidated, EverythingStale, News
 from .seen_ids import id_of, ids_in
 
 FOR_S = 300.0
@@ -40,7 +40,7 @@ class _Answer:
     era: object
 
 
-class Shown:
+class VisibleRecords:
     """Stores HOSP's last responses, bounded in number and bytes. A write to a record voids what was shown before it.
 
     :param key: secret of this process; credentials are stored only as hashes under it.
@@ -95,9 +95,9 @@ class Shown:
 
     def heard(self, news: News) -> None:
         """Process news of other workers' writes (``Sharing.listen``)."""
-        if isinstance(news, Everything):
+        if isinstance(news, EverythingStale):
             self.strike(None, None)
-        elif isinstance(news, Struck) and (news.resource is None or news.record is not None):
+        elif isinstance(news, EntriesInvalidated) and (news.resource is None or news.record is not None):
             self.strike(news.resource, news.record)  # without an id, the write creates a record
 
     def strike(self, resource: str | None, record: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ..describe import VERSION, timestamp
-from .facts import Facts
+from .facts import RecordFacts
 
 RULES = (
     "failed-logins-address",
@@ -50,7 +50,7 @@ class Alert:
     rule: str
     subject: int | str
     text: str = field(converter=_plain)
-    facts: Facts
+    facts: RecordFacts
     who: Mapping[str, Any] | None = None
     count: int = 1
     window_s: float = 0.0

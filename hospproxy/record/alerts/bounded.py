@@ -9,7 +9,7 @@ from .alert import Alert
 Subject = int | str
 
 
-class Distinct:
+class DistinctCounter:
     """Counts distinct keys per subject within a sliding window.
 
     :param most: highest count for one subject; further keys replace the oldest.
@@ -62,7 +62,7 @@ class Distinct:
             seen.popitem(last=False)
 
 
-class Repeats:
+class RepeatFilter:
     """Lets an alert through once and counts its repetitions.
 
     :param repeat_after_s: seconds for which the same rule is not reported again for the same subject.

@@ -9,14 +9,14 @@ from attrs import frozen
 from ...folders import of_slot
 from ...host import REAL, Host
 from ...interfaces import IJournal, IMeter
-from .bounded import Repeats
+from .bounded import RepeatFilter
 from .count_rules import (
+    AlertRule,
     AnothersName,
     BreakGlass,
     FailedLoginsByAddress,
     FailedLoginsByName,
     ManyPatients,
-    Rule,
 )
 from .follower import AlertRules
 from .hour_rules import QuietHours, UnusualHours
@@ -34,7 +34,7 @@ FILE = "noticing.json"
 
 
 @frozen(slots=True)
-class Noticing:
+class AlertParts:
     """The parts that start and stop with the rules.
 
     :param sink: gets each record that is on disk; None: no rule is enabled.
@@ -56,7 +56,7 @@ class Noticing:
 
 def noticing_for(
     settings: Settings, reactor: Any, journal: IJournal, meter: IMeter, slot: int = 0, host: Host = REAL
-) -> Noticing:
+) -> AlertParts:
     """The rules that the settings enable; none if alerts or the audit trail are switched off.
 
     :param slot: of the worker process in which they run. Each learns from the records it sees, and saves to a file of
@@ -71,7 +71,7 @@ def noticing_for(
         usual = MoreThanUsual(
             calendar, alerts.usual_patients_factor, alerts.usual_patients_min, alerts.learning_days
         )
-    rules: list[Rule] = _counting(alerts) if on else []
+    rules: list[AlertRule] = _counting(alerts) if on else []
     rules += [rule for rule in (usual, hours) if rule is not None]
     if on and alerts.break_glass:
         rules.append(BreakGlass())
@@ -83,11 +83,11 @@ def noticing_for(
         learnt = Learnt(
             of_slot(settings.state_dir / FILE, slot), alerts.time_zone, worker, reactor, hours, usual
         )
-    noticer = Noticer(rules, Repeats(alerts.repeat_after_s), journal, meter, host.wall)
-    return Noticing(AlertRules(noticer) if rules else None, learnt)
+    noticer = Noticer(rules, RepeatFilter(alerts.repeat_after_s), journal, meter, host.wall)
+    return AlertParts(AlertRules(noticer) if rules else None, learnt)
 
 
-def _counting(alerts: AlertsSettings) -> list[Rule]:
+def _counting(alerts: AlertsSettings) -> list[AlertRule]:
     """The rules that count within a window; the number 0 switches a rule off."""
     failed_s = alerts.failed_logins_window_s
     candidates: tuple[tuple[int, type, float], ...] = (

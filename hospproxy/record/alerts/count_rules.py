@@ -10,14 +10,14 @@ from typing import Protocol
 
 from ...arrival.front.trust import source_of
 from .alert import Alert, in_words
-from .bounded import Distinct
-from .facts import Facts
+from .bounded import DistinctCounter
+from .facts import RecordFacts
 
 
-class Rule(Protocol):
+class AlertRule(Protocol):
     """Looks at every record and decides whether to raise an alert."""
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         """Learn from a record's facts; return an alert, or None.
 
         :param now: seconds since the epoch.
@@ -33,10 +33,10 @@ class FailedLoginsByAddress:
 
     def __init__(self, most: int, window_s: float) -> None:
         self._most, self._window_s = most, window_s
-        self._failed = Distinct(most, window_s)
+        self._failed = DistinctCounter(most, window_s)
         self._numbers = count()
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if not facts.failed_login or not facts.address:
             return None
         source = source_of(facts.address)
@@ -64,10 +64,10 @@ class FailedLoginsByName:
 
     def __init__(self, most: int, window_s: float) -> None:
         self._most, self._window_s = most, window_s
-        self._failed = Distinct(most, window_s)
+        self._failed = DistinctCounter(most, window_s)
         self._numbers = count()
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if not facts.failed_login or not (pseudonym := facts.who.get("name_hmac")):
             return None
         failed = self._failed.add(pseudonym, next(self._numbers), now)
@@ -96,9 +96,9 @@ class ManyPatients:
 
     def __init__(self, most: int, window_s: float) -> None:
         self._most, self._window_s = most, window_s
-        self._patients = Distinct(most, window_s)
+        self._patients = DistinctCounter(most, window_s)
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if facts.person is None or facts.patient is None:
             return None
         patients = self._patients.add(facts.person, facts.patient, now)
@@ -118,7 +118,7 @@ class ManyPatients:
 class BreakGlass:
     """A person gave a reason to pass where a permission rule refuses: reported at once, for each patient."""
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:  # noqa: ARG002
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:  # noqa: ARG002
         if facts.break_glass is None or facts.person is None:
             return None
         about = f" for patient {facts.patient}" if facts.patient else ""
@@ -140,10 +140,10 @@ class AnothersName:
 
     def __init__(self, most: int, window_s: float) -> None:
         self._most, self._window_s = most, window_s
-        self._claims = Distinct(most, window_s)
+        self._claims = DistinctCounter(most, window_s)
         self._numbers = count()
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if not facts.anothers_name or facts.person is None:
             return None
         claims = self._claims.add(facts.person, next(self._numbers), now)

@@ -15,7 +15,7 @@ BREAK_GLASS = "permissions:break-glass"
 
 
 @frozen(slots=True)
-class Facts:
+class RecordFacts:
     """One record, reduced to what the rules need.
 
     :param request_id: of the record.
@@ -44,7 +44,7 @@ class Facts:
         return f"{name} (id {self.person})" if name else f"the member of staff with the id {self.person}"
 
 
-def facts_of(record: Mapping[str, Any]) -> Facts | None:
+def facts_of(record: Mapping[str, Any]) -> RecordFacts | None:
     """The facts of a record; None if it tells nothing about a person.
 
     That is so for the proxy's own requests, findings and gaps. A request without credentials is not a failed
@@ -70,9 +70,9 @@ def facts_of(record: Mapping[str, Any]) -> Facts | None:
     )
 
 
-def _facts(record: Mapping[str, Any], who: Mapping[str, Any], **more: Any) -> Facts:
+def _facts(record: Mapping[str, Any], who: Mapping[str, Any], **more: Any) -> RecordFacts:
     address = (record.get("client") or {}).get("address") or ""
-    return Facts(record.get("request_id") or "", who, address, **more)
+    return RecordFacts(record.get("request_id") or "", who, address, **more)
 
 
 def _patient(record: Mapping[str, Any]) -> str | None:

@@ -11,8 +11,8 @@ import msgspec
 from attrs import define, field
 
 from .alert import Alert
-from .facts import Facts
-from .local_time import HOURS, Calendar, Moment
+from .facts import RecordFacts
+from .local_time import HOURS, Calendar, LocalMoment
 
 NIGHT_S = 43_200.0
 """Seconds between two alerts of this kind for a person, so that working on raises no new alert each hour."""
@@ -88,7 +88,7 @@ class QuietHours:
         self._spans = tuple(spans)
         self._calendar = calendar
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if facts.person is None or not self._within(self._calendar.moment(now).minute):
             return None
         return Alert(
@@ -129,7 +129,7 @@ class UnusualHours:
     def __len__(self) -> int:
         return len(self._people)
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         person, moment = facts.person, self._calendar.moment(now)
         if moment.slot != self._slot:
             self._slot = moment.slot
@@ -140,7 +140,7 @@ class UnusualHours:
             self._here.add(person)
         return self._alert(facts, person, now) if self._came(person, moment, now) else None
 
-    def _came(self, person: int | str, moment: Moment, now: float) -> bool:
+    def _came(self, person: int | str, moment: LocalMoment, now: float) -> bool:
         """Learn from this activity; return whether it was unusual."""
         house = self._house = self._house or _UsualHours(now)
         usual = self._people.setdefault(person, _UsualHours(now))
@@ -159,7 +159,7 @@ class UnusualHours:
             each.hours[moment.hour] += _STRANGE if strange else 1.0
         return strange
 
-    def _alert(self, facts: Facts, person: int | str, now: float) -> Alert:
+    def _alert(self, facts: RecordFacts, person: int | str, now: float) -> Alert:
         return Alert(
             rule="unusual-hours",
             subject=person,

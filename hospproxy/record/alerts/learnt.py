@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...folders import write_whole
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from .hour_rules import SavedHours, UnusualHours
 from .usual_rule import MoreThanUsual, SavedUsual
 
@@ -22,7 +22,7 @@ MAX_BYTES = 16 << 20
 _VERSION = 1
 
 
-class Saved(msgspec.Struct, frozen=True):
+class LearntState(msgspec.Struct, frozen=True):
     """The content of the file that keeps what was learnt.
 
     :param zone: the time zone in which days and hours were learnt.
@@ -50,7 +50,7 @@ class Learnt:
         self,
         path: Path,
         zone: str,
-        worker: WorkerLike,
+        worker: TaskRunner,
         reactor: Any,
         hours: UnusualHours | None,
         usual: MoreThanUsual | None,
@@ -99,7 +99,7 @@ class Learnt:
             return
         if len(content) > MAX_BYTES:
             raise ValueError(f"the file is longer than {MAX_BYTES} bytes")
-        saved = msgspec.json.decode(content, type=Saved)
+        saved = msgspec.json.decode(content, type=LearntState)
         if saved.v != _VERSION or saved.zone != self._zone:
             self._log.info(
                 "Alert rules start learning again: {path} is of another time zone or version",
@@ -121,7 +121,7 @@ class Learnt:
     def _save(self) -> Deferred[None]:
         house, hours = self._hours.dump() if self._hours is not None else (None, [])
         usual = self._usual.dump() if self._usual is not None else []
-        saved = Saved(_VERSION, self._zone, house, hours, usual)
+        saved = LearntState(_VERSION, self._zone, house, hours, usual)
         return self._worker.run(lambda: write_whole(self._path, msgspec.json.encode(saved))).addErrback(
             self._not_saved
         )

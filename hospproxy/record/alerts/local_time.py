@@ -12,7 +12,7 @@ _QUARTER_S = 900
 
 
 @frozen(slots=True)
-class Moment:
+class LocalMoment:
     """A quarter of an hour: the offset of every time zone is a multiple of that.
 
     :param day: number of the day (``date.toordinal``).
@@ -40,9 +40,9 @@ class Calendar:
         self.zone = zone
         self._zone: tzinfo = UTC if zone == "UTC" else ZoneInfo(zone)
         self._quarter: int | None = None
-        self._moment = Moment(0, 0, 0)
+        self._moment = LocalMoment(0, 0, 0)
 
-    def moment(self, now: float) -> Moment:
+    def moment(self, now: float) -> LocalMoment:
         """The quarter of an hour that a time belongs to.
 
         :param now: seconds since the epoch.
@@ -51,7 +51,7 @@ class Calendar:
         if quarter != self._quarter:
             local = datetime.fromtimestamp(quarter * _QUARTER_S, self._zone)
             minute = local.hour * 60 + local.minute
-            self._moment = Moment(local.toordinal(), local.weekday() * 24 + local.hour, minute)
+            self._moment = LocalMoment(local.toordinal(), local.weekday() * 24 + local.hour, minute)
             self._quarter = quarter
         return self._moment
 

@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 
 from ...interfaces import IJournal, IMeter
 from .alert import Alert
-from .bounded import Repeats
-from .count_rules import Rule
+from .bounded import RepeatFilter
+from .count_rules import AlertRule
 from .facts import facts_of
 
 _HOUR_S = 3600.0
@@ -36,8 +36,8 @@ class Noticer:
 
     def __init__(
         self,
-        rules: Sequence[Rule],
-        repeats: Repeats,
+        rules: Sequence[AlertRule],
+        repeats: RepeatFilter,
         journal: IJournal,
         meter: IMeter,
         wall: Callable[[], float],

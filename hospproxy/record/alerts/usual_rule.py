@@ -10,8 +10,8 @@ import msgspec
 from attrs import define
 
 from .alert import Alert
-from .bounded import Distinct
-from .facts import Facts
+from .bounded import DistinctCounter
+from .facts import RecordFacts
 from .hour_rules import ACTIVE_DAYS, MAX_PEOPLE
 from .local_time import Calendar
 
@@ -68,13 +68,13 @@ class MoreThanUsual:
         self._calendar = calendar
         self._factor, self._least, self._learning_days = factor, least, learning_days
         self._max_people = max_people
-        self._patients = Distinct(MOST, DAY_S, max_entries=max_entries, max_subjects=max_people)
+        self._patients = DistinctCounter(MOST, DAY_S, max_entries=max_entries, max_subjects=max_people)
         self._people: OrderedDict[int | str, _Usual] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._people)
 
-    def observe(self, facts: Facts, now: float) -> Alert | None:
+    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if facts.person is None or facts.patient is None:
             return None
         patients = self._patients.add(facts.person, facts.patient, now)

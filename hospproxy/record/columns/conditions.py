@@ -10,7 +10,7 @@ from ..search.filters import Filters
 from ..search.match import LOGIN_FAILURE as LOGIN_FAILURE_ACTION
 from ..search.match import milliseconds
 from ..search.record_values import LOGIN_FAILURE, OWN, SHOWN
-from ..search.rows import Key
+from ..search.rows import RowKey
 
 _EQUAL = {
     "outcome": "outcome",
@@ -42,7 +42,7 @@ def joined(conditions: Iterator[Condition]) -> Condition:
     return Condition(text, tuple(value for one in each for value in one.values))
 
 
-def conditions(filters: Filters, after: Key | None, floor_ms: int) -> Iterator[Condition]:
+def conditions(filters: Filters, after: RowKey | None, floor_ms: int) -> Iterator[Condition]:
     """What a row must meet, besides the filter by patient.
 
     :param after: only rows after this one, newest first; a key of this trail.
@@ -86,7 +86,7 @@ def _times(filters: Filters, floor_ms: int) -> Iterator[Condition]:
         yield Condition("time_ms < ?", (milliseconds(filters.until),))
 
 
-def _after(after: Key) -> Condition:
+def _after(after: RowKey) -> Condition:
     return Condition(
         "time_ms <= ? AND (time_ms < ? OR (split_part(stem, '-', 2), seq) < (?, ?))",
         (after.time_ms, after.time_ms, after.name.journal, after.name.seq),

@@ -16,7 +16,7 @@ from ..search.record_values import (
     OTHER_TROUBLE,
     OWN,
     SHOWN,
-    Coded,
+    ColumnValues,
     coded,
 )
 
@@ -24,7 +24,7 @@ _TEXT: Final = 200
 
 
 class Entry(msgspec.Struct, gc=False):
-    """A line as the index stores it; ``Coded`` explains the values.
+    """A line as the index stores it; ``ColumnValues`` explains the values.
 
     :param time_ms: 0 for a line without a time.
     :param stem: the name of its file.
@@ -55,7 +55,7 @@ class Entry(msgspec.Struct, gc=False):
     listed: str | None = None
 
 
-class Member(msgspec.Struct, gc=False):
+class SetMember(msgspec.Struct, gc=False):
     """A patient of a disclosure set that a file declares."""
 
     stem: str
@@ -102,7 +102,7 @@ _NOTHING: Final = _Disclosed()
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def entry_of(line: bytes, stem: str, seq: int, place: int) -> tuple[Entry, tuple[Member, ...]]:
+def entry_of(line: bytes, stem: str, seq: int, place: int) -> tuple[Entry, tuple[SetMember, ...]]:
     """The row of a line, and the members of the disclosure set that the line declares."""
     # The quick decoder passes over fields that are not in _Line. What could be wrong in them is read by the rule.
     if b"\\" not in line and b'"disclosure"' not in line and _is_utf8(line):
@@ -111,7 +111,7 @@ def entry_of(line: bytes, stem: str, seq: int, place: int) -> tuple[Entry, tuple
         except (msgspec.DecodeError, RecursionError):
             pass
     one = coded(line, 0)
-    members = tuple(Member(stem, one.declares, each) for each in one.patients) if one.declares else ()
+    members = tuple(SetMember(stem, one.declares, each) for each in one.patients) if one.declares else ()
     return _entry(one, stem, seq, place), members
 
 
@@ -125,7 +125,7 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _entry(one: Coded, stem: str, seq: int, place: int) -> Entry:
+def _entry(one: ColumnValues, stem: str, seq: int, place: int) -> Entry:
     words: dict[str, Any] = dict(one.words)
     return Entry(
         time_ms=one.time_ms,

@@ -17,11 +17,11 @@ from attrs import define, field
 from ..search.filters import Filters
 from ..search.match import milliseconds
 from ..search.record_values import LOGIN_FAILURE
-from ..search.rows import IndexRow, Key, NoIndexYet, Page, RowName, Summary
+from ..search.rows import IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from ..trail.scan import record_of
 from .engine import Engine, IndexFailed, SegmentUnreadable
 from .manifest import Manifest, load, stamp
-from .tail import Part, Tail, parts_of
+from .tail import FileRest, Tail, parts_of
 from .trail_files import LineFetcher, TrailFolder
 from .upkeep import TAIL_BYTES, IndexUpkeep, still_holds
 from .view import TOP, View
@@ -61,7 +61,7 @@ class ColumnIndex:
     _manifest: Manifest | None = field(default=None, init=False)
     _stamp: tuple[int, int, int] | None = field(default=None, init=False)
 
-    def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         """The next rows, newest first.
 
         :param limit: most rows to return.
@@ -70,12 +70,12 @@ class ColumnIndex:
         """
         limit = min(limit, MOST_SETS if filters.kind == "disclosure" else MOST_ROWS)
 
-        def search(view: View) -> Page:
+        def search(view: View) -> RowPage:
             rows: list[IndexRow] = []
             tail = view.found_in_tail(filters)
             at = after
             if at is not None and at.name.trail != view.trail:  # the key of another trail counts by its time
-                at = Key(at.time_ms + 1, RowName(view.trail, "", 0))
+                at = RowKey(at.time_ms + 1, RowName(view.trail, "", 0))
             while (need := limit + 1 - len(rows)) > 0:
                 rest = [each for each in tail if at is None or each.key(view.trail) < at]
                 found = sorted([*view.found(filters, at, need), *rest[:need]], reverse=True)[:need]
@@ -83,7 +83,7 @@ class ColumnIndex:
                 if len(found) < need:
                     break
                 at = found[-1].key(view.trail)
-            return Page(tuple(rows[:limit]), rows[limit - 1].key if len(rows) > limit else None)
+            return RowPage(tuple(rows[:limit]), rows[limit - 1].key if len(rows) > limit else None)
 
         return self._search(search)
 
@@ -178,7 +178,7 @@ class ColumnIndex:
         tail = Tail(self._trail, parts, floor_ms, fetcher.troubles.append, self._engine.check)
         return View(self.folder, manifest, tail, fetcher, self._engine, floor_ms)
 
-    def _look(self) -> tuple[Manifest, list[Part], bool]:
+    def _look(self) -> tuple[Manifest, list[FileRest], bool]:
         """What the index holds, what it does not hold, and whether a file is no longer as it was indexed."""
         now = stamp(self.folder)
         trail_id = self._trail_id()
@@ -193,7 +193,7 @@ class ColumnIndex:
         )
         return self._manifest, parts, changed
 
-    def _is_due(self, manifest: Manifest, parts: Sequence[Part]) -> bool:
+    def _is_due(self, manifest: Manifest, parts: Sequence[FileRest]) -> bool:
         """Whether the index should be brought up to date first, and can be in the time of a search."""
         size = sum(part.size for part in parts)
         closed = any(part.file.after is not None for part in parts)

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from ..search.filters import Filters
-from ..search.rows import IndexRow, Key, Page, RowName, Summary
+from ..search.rows import IndexRow, RowKey, RowName, RowPage, Summary
 from ..trail.scan import record_of
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     what: Literal["page", "row", "members", "summary", "upkeep"]
     filters: Filters | None = None
-    after: Key | None = None
+    after: RowKey | None = None
     limit: int = 0
     name: RowName | None = None
     disclosed: str = ""
@@ -58,7 +58,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One row; its record is in the line."""
 
-    key: Key
+    key: RowKey
     line: bytes
     by_list: bool
 
@@ -77,7 +77,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rows: list[Row] = []
-    more_after: Key | None = None
+    more_after: RowKey | None = None
     members: list[str] | None = None
     requests: int = 0
     login_failures: list[tuple[str, int]] = []
@@ -89,9 +89,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     mended: int = 0
     troubles: list[str] = []
 
-    def page(self) -> Page:
+    def page(self) -> RowPage:
         """The answer to "page"."""
-        return Page(tuple(row.index_row() for row in self.rows), self.more_after)
+        return RowPage(tuple(row.index_row() for row in self.rows), self.more_after)
 
     def summary(self) -> Summary:
         """The answer to "summary"."""

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ...interfaces import ITrailReader
 from ..search.filters import Filters
-from ..search.rows import IndexRow, Key, NoIndexYet, Page, RowName, Summary
+from ..search.rows import IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from .asker import Asker
 from .questions import UPKEEP_S, Answer, Question
 
@@ -30,7 +30,7 @@ class ColumnReader:
     _exports: Asker
     _building: bool = field(default=False, init=False)
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         """Return one page of rows; see ITrailReader.
 
         :raise IndexAway: the index does not answer.
@@ -51,7 +51,7 @@ class ColumnReader:
 
         :raise IndexAway: the index does not answer.
         """
-        after: Key | None = None
+        after: RowKey | None = None
         while True:
             question = Question(what="page", filters=filters, after=after, limit=EXPORT_ROWS)
             page = (await self._exports.ask(question)).page()

@@ -17,7 +17,7 @@ from attrs import define, field
 
 from ...folders import sync_folder
 from .engine import Engine, listed, literal
-from .entries import Entry, Member
+from .entries import Entry, SetMember
 from .manifest import Segment, digest_of
 
 RECORDS: Final = "records.parquet"
@@ -58,7 +58,7 @@ class Draft:
     _files: dict[str, Any] = field(factory=dict, init=False)
     _encoder: msgspec.json.Encoder = field(factory=msgspec.json.Encoder, init=False)
 
-    def add(self, entries: Sequence[Entry], members: Sequence[Member]) -> None:
+    def add(self, entries: Sequence[Entry], members: Sequence[SetMember]) -> None:
         """Add rows of one file of the journal."""
         self._write(RECORDS, entries)
         self._write(MEMBERS, members)
@@ -66,7 +66,7 @@ class Draft:
         self.members += len(members)
         self.stems.update({each.stem: None for each in entries})
 
-    def _write(self, ending: str, rows: Iterable[Entry | Member]) -> None:
+    def _write(self, ending: str, rows: Iterable[Entry | SetMember]) -> None:
         if ending not in self._files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             self._files[ending] = os.fdopen(os.open(self._path(ending), flags, 0o600), "wb", 1 << 16)
@@ -92,7 +92,7 @@ class Draft:
 
         sources = {RECORDS: source(RECORDS, Entry)}
         if self.members:
-            sources[MEMBERS] = source(MEMBERS, Member)
+            sources[MEMBERS] = source(MEMBERS, SetMember)
         return _written(engine, self._folder, self.name, sources, ())
 
 

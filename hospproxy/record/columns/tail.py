@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from ..search.filters import Filters
 from ..search.match import matches, text
-from ..search.rows import Key, RowName
+from ..search.rows import RowKey, RowName
 from ..trail.names import PACKED
 from ..trail.scan import record_of
 from .entries import Entry, entry_of
@@ -23,7 +23,7 @@ _EVERY: Final = 500
 
 
 @frozen(slots=True, order=True)
-class Found:
+class RowPlace:
     """Where a row is that may match; orders by time, journal and number.
 
     :param by_list: it refers to a set that holds the patient.
@@ -36,13 +36,13 @@ class Found:
     place: int = field(order=False)
     by_list: bool = field(default=False, order=False)
 
-    def key(self, trail: str) -> Key:
+    def key(self, trail: str) -> RowKey:
         """The row's position in the order of results."""
-        return Key(self.time_ms, RowName(trail, self.journal, self.seq))
+        return RowKey(self.time_ms, RowName(trail, self.journal, self.seq))
 
 
 @frozen(slots=True)
-class Part:
+class FileRest:
     """The lines of one file that are not in the index.
 
     :param place: bytes of the file that are in the index.
@@ -55,7 +55,7 @@ class Part:
     size: int
 
 
-def parts_of(trail: TrailFolder, manifest: Manifest) -> list[Part]:
+def parts_of(trail: TrailFolder, manifest: Manifest) -> list[FileRest]:
     """What of the trail is not in the index.
 
     :raise OSError: the trail's folder cannot be read.
@@ -67,7 +67,7 @@ def parts_of(trail: TrailFolder, manifest: Manifest) -> list[Part]:
             continue
         place, seq = (covered.place, covered.seq) if covered is not None else (0, 0)
         times = _PACKED_TIMES if file.name.form == PACKED else 1
-        parts.append(Part(file, place, seq, max(0, trail.size(file.name.name) * times - place)))
+        parts.append(FileRest(file, place, seq, max(0, trail.size(file.name.name) * times - place)))
     return parts
 
 
@@ -80,7 +80,7 @@ class Tail:
     """
 
     _trail: TrailFolder
-    _parts: list[Part]
+    _parts: list[FileRest]
     _floor_ms: int
     _troubled: Callable[[str], None]
     _check: Callable[[], None]
@@ -90,7 +90,7 @@ class Tail:
         """The files that have such lines."""
         return [part.file.stem for part in self._parts]
 
-    def found(self, filters: Filters, holding: Mapping[str, set[str]]) -> Iterator[Found]:
+    def found(self, filters: Filters, holding: Mapping[str, set[str]]) -> Iterator[RowPlace]:
         """The lines that match.
 
         :param holding: for each file, the sets in its indexed part that hold the patient of the filters.
@@ -108,7 +108,7 @@ class Tail:
                     entry, _ = entry_of(line, stem, seq, place)
                     if entry.time_ms >= self._floor_ms:
                         by_list = wanted is not None and text(record.get("patient_id")) != wanted
-                        yield Found(entry.time_ms, journal, seq, stem, place, by_list)
+                        yield RowPlace(entry.time_ms, journal, seq, stem, place, by_list)
 
     def entries(self) -> Iterator[Entry]:
         """The values of all these lines."""
@@ -127,7 +127,7 @@ class Tail:
                     found |= {each.patient for each in members if each.listed == disclosed}
         return found
 
-    def named(self, journal: str, wanted: int) -> Iterator[Found]:
+    def named(self, journal: str, wanted: int) -> Iterator[RowPlace]:
         """The line of a journal that has this number."""
         for part in self._parts:
             if journal_of(part.file.stem) != journal:
@@ -135,10 +135,10 @@ class Tail:
             for place, seq, line in self._lines(part):
                 if seq == wanted:
                     entry, _ = entry_of(line, part.file.stem, seq, place)
-                    yield Found(entry.time_ms, journal, seq, part.file.stem, place)
+                    yield RowPlace(entry.time_ms, journal, seq, part.file.stem, place)
                     return
 
-    def _lines(self, part: Part) -> Iterator[tuple[int, int, bytes]]:
+    def _lines(self, part: FileRest) -> Iterator[tuple[int, int, bytes]]:
         """Lines with their places and numbers, as far as the file can be read."""
         try:
             end = self._trail.valid_bytes(part.file)

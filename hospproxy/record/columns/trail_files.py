@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from attrs import define, field, frozen
 
-from ..trail.files import Files, OsFiles
+from ..trail.files import OsFiles, TrailFiles
 from ..trail.hash_chain import link_of
 from ..trail.names import PACKED, PLAIN, TOMBSTONE, FileName, parse
 from ..trail.packed import open_at
@@ -53,7 +53,7 @@ class TrailFolder:
     """
 
     directory: Path
-    files: Files = field(factory=OsFiles)
+    files: TrailFiles = field(factory=OsFiles)
 
     def listed(self) -> list[TrailFile]:
         """All files that hold records, each once, by journal and number."""

@@ -20,7 +20,7 @@ from attrs import define, field
 from ...folders import make_private
 from . import engine as engines
 from .engine import Engine
-from .entries import Entry, Member, entry_of
+from .entries import Entry, SetMember, entry_of
 from .manifest import Covered, Manifest, Segment, is_intact, load, save
 from .segments import DRAFT, Draft, rewritten
 from .trail_files import UNREADABLE, TrailFile, TrailFolder
@@ -248,7 +248,7 @@ class Adding:
         at = covered or Covered(0, self._trail.first_seq(file.stem), 0, "")
         place, seq, last_place, last = at.place, at.seq, at.last_place, b""
         entries: list[Entry] = []
-        members: list[Member] = []
+        members: list[SetMember] = []
 
         def flushed(*, whole: bool) -> Draft | None:
             last_hash = sha256(last).hexdigest() if last else at.last_hash
@@ -268,7 +268,9 @@ class Adding:
             raise
         flushed(whole=file.after is not None)
 
-    def _flush(self, entries: list[Entry], members: list[Member], make: Callable[[], Draft]) -> Draft | None:
+    def _flush(
+        self, entries: list[Entry], members: list[SetMember], make: Callable[[], Draft]
+    ) -> Draft | None:
         if self.draft is None and (entries or members):
             self.draft = make()
         if self.draft is None:

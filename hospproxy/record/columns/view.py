@@ -10,14 +10,14 @@ from attrs import define, field
 
 from ..search.filters import Filters
 from ..search.match import matches, set_of, text
-from ..search.rows import IndexRow, Key
+from ..search.rows import IndexRow, RowKey
 from ..trail.scan import record_of
 from .conditions import Condition, conditions, joined
 from .engine import Engine, listed
 from .entries import Entry
 from .manifest import Manifest, Segment
 from .segments import MEMBERS, PATIENTS, RECORDS
-from .tail import Found, Tail
+from .tail import RowPlace, Tail
 from .trail_files import LineFetcher, journal_of
 
 FIRST_ROWS: Final = 300_000
@@ -48,7 +48,7 @@ class View:
         """The id of the trail."""
         return self._manifest.trail
 
-    def found(self, filters: Filters, after: Key | None, limit: int) -> list[Found]:
+    def found(self, filters: Filters, after: RowKey | None, limit: int) -> list[RowPlace]:
         """The newest rows of the segments that may match, newest first.
 
         :param after: only rows after this one.
@@ -63,7 +63,7 @@ class View:
             rows.sort(reverse=True)
         return rows[:limit]
 
-    def _within(self, filters: Filters, after: Key | None) -> list[Segment]:
+    def _within(self, filters: Filters, after: RowKey | None) -> list[Segment]:
         """Segments whose time span may hold results, newest first."""
         since = max(self._floor_ms, round((filters.since or 0) * 1000))
         until = round(filters.until * 1000) if filters.until is not None else None
@@ -78,7 +78,7 @@ class View:
 
     def _newest(
         self, segments: Sequence[Segment], patient: str | None, condition: Condition, limit: int
-    ) -> list[Found]:
+    ) -> list[RowPlace]:
         branches: list[tuple[str, list[object]]] = []
         if patient is None:
             branches += self._branch(segments, RECORDS, condition)
@@ -95,7 +95,8 @@ class View:
         values = [value for _, values in branches for value in values]
         rows = self._engine.run(f"{' UNION ALL '.join(each)} {_NEWEST} {limit:d}", values)
         return [
-            Found(time_ms, journal_of(stem), seq, stem, place, by) for time_ms, stem, seq, place, by in rows
+            RowPlace(time_ms, journal_of(stem), seq, stem, place, by)
+            for time_ms, stem, seq, place, by in rows
         ]
 
     def _branch(
@@ -136,12 +137,12 @@ class View:
             self._holding = {patient: found}
         return self._holding[patient]
 
-    def found_in_tail(self, filters: Filters) -> list[Found]:
+    def found_in_tail(self, filters: Filters) -> list[RowPlace]:
         """The rows that match and are not in a segment, newest first."""
         holding = self._held(filters.patient) if filters.patient is not None else {}
         return sorted(self.tail.found(filters, holding), reverse=True)
 
-    def checked(self, found: Sequence[Found], filters: Filters) -> tuple[IndexRow, ...]:
+    def checked(self, found: Sequence[RowPlace], filters: Filters) -> tuple[IndexRow, ...]:
         """The rows at these places whose lines match, in the same order."""
         lines = self.fetcher.fetch((each.stem, each.place) for each in found)
         rows = []
@@ -155,7 +156,7 @@ class View:
                 rows.append(IndexRow(each.key(self.trail), record, line, by_list))
         return tuple(rows)
 
-    def named(self, journal: str, seq: int) -> list[Found]:
+    def named(self, journal: str, seq: int) -> list[RowPlace]:
         """Where the record with this number is."""
         found = list(self.tail.named(journal, seq))
         if not found and (paths := self._paths(self._manifest.segments, RECORDS)):
@@ -164,7 +165,7 @@ class View:
                 " WHERE seq = ? AND split_part(stem, '-', 2) = ? AND time_ms >= ? LIMIT 2"
             )
             rows = self._engine.run(query, [seq, journal, self._floor_ms])
-            found = [Found(time_ms, journal, seq, stem, place) for time_ms, stem, seq, place in rows]
+            found = [RowPlace(time_ms, journal, seq, stem, place) for time_ms, stem, seq, place in rows]
         return found
 
     def members(self, disclosed: str, most: int) -> set[str]:
@@ -196,7 +197,7 @@ class View:
         )
         return dict(self._engine.run(query, [since_ms]))
 
-    def alerts(self, since_ms: int, entries: Iterable[Entry]) -> list[Found]:
+    def alerts(self, since_ms: int, entries: Iterable[Entry]) -> list[RowPlace]:
         """The newest alerts.
 
         :param entries: those that are not in a segment.
@@ -205,7 +206,7 @@ class View:
         segments = [each for each in self._manifest.segments if each.max_ms >= since_ms]
         found = self._newest(segments, None, condition, TOP)
         found += [
-            Found(each.time_ms, journal_of(each.stem), each.seq, each.stem, each.place)
+            RowPlace(each.time_ms, journal_of(each.stem), each.seq, each.stem, each.place)
             for each in entries
             if each.kind == "alert"
         ]

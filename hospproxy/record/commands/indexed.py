@@ -16,14 +16,14 @@ from ..database.connect import DatabaseTarget, engine_for
 from ..database.reader import members, page
 from ..export.fhir import MOST_PATIENTS
 from ..search.filters import Filters
-from ..search.rows import IndexRow, Key
+from ..search.rows import IndexRow, RowKey
 from .sources import SourceError
 
 _ROWS = 500
 
 
 @define
-class Database:
+class IndexSource:
     """A database as a source of rows."""
 
     _engine: Engine
@@ -33,7 +33,7 @@ class Database:
 
     def rows(self, filters: Filters) -> Iterator[IndexRow]:
         """All matching rows, newest first. Each part is a transaction of its own, so that none lasts long."""
-        after: Key | None = None
+        after: RowKey | None = None
         while True:
             with self._transaction() as connection:
                 part = page(connection, filters, after, _ROWS)
@@ -59,14 +59,14 @@ class Database:
             raise SourceError(f"the database: {words_of(error)}") from None
 
 
-def database_of(text: str, password_file: Path | None) -> Database:
+def database_of(text: str, password_file: Path | None) -> IndexSource:
     """Open a PostgreSQL database by its URL.
 
     :raise SourceError: the text is no such URL.
     """
     try:
         target = DatabaseTarget(url=parsed(text), password_file=password_file)
-        return Database(engine_for(target, read_only=True))
+        return IndexSource(engine_for(target, read_only=True))
     except BadUrlError as error:
         raise SourceError(str(error)) from None
     except ImportError:

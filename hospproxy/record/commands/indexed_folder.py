@@ -15,9 +15,9 @@ from ..columns.index import ColumnIndex
 from ..columns.trail_files import TrailFolder
 from ..export.fhir import MOST_PATIENTS
 from ..search.filters import Filters
-from ..search.rows import IndexAway, IndexRow, Key
+from ..search.rows import IndexAway, IndexRow, RowKey
 from ..trail.identity import FILE
-from .sources import Folder, Source, SourceError, say
+from .sources import FolderSource, RowSource, SourceError, say
 
 _ROWS: Final = 500
 _TIMEOUT_S: Final = 600.0
@@ -30,14 +30,14 @@ class IndexedFolder:
 
     folder: Path | None
     _index: ColumnIndex
-    _plain: Folder
+    _plain: FolderSource
     troubles: int = 0
     _sets: dict[str, Sequence[str] | None] = field(factory=dict, init=False)
     _falls_back: bool = field(default=False, init=False)
 
     def rows(self, filters: Filters) -> Iterator[IndexRow]:
         """All matching rows, newest first; from the files themselves if the index cannot be used."""
-        after: Key | None = None
+        after: RowKey | None = None
         while True:
             try:
                 page = self._index.page(filters, after, _ROWS)
@@ -70,13 +70,13 @@ class IndexedFolder:
         return self._sets[disclosed]
 
 
-def folder_source(path: Path, index: Path | None) -> Source:
+def folder_source(path: Path, index: Path | None) -> RowSource:
     """The trail's folder as a source; through its index if there is one.
 
     :param index: its folder; None for the one beside the trail's folder.
     """
     folder = index if index is not None else path.absolute().parent / FOLDER
-    plain = Folder(path)
+    plain = FolderSource(path)
     try:
         trail_id = (path / FILE).read_text("ascii").strip()
         found = manifest.load(folder, trail_id)

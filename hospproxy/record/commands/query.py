@@ -15,7 +15,7 @@ from ..search.filters import BadFilterError, Filters, parse
 from ..search.rows import IndexRow
 from .indexed_folder import folder_source
 from .look_record import LookFailed, keep, look, who_asks
-from .sources import Source, SourceError, say
+from .sources import RowSource, SourceError, say
 
 _WORDS = {
     "patient": "id of a patient; also matches lists that held the patient",
@@ -44,7 +44,7 @@ class SearchCommand:
         look.
     """
 
-    source: Source
+    source: RowSource
     filters: Filters
     look: str
 
@@ -136,7 +136,7 @@ def _record(
         say(f"this look is not recorded: {error}")
 
 
-def source_of(text: str, password_file: Path | None, index: Path | None = None) -> Source:
+def source_of(text: str, password_file: Path | None, index: Path | None = None) -> RowSource:
     """Open the source that an argument names.
 
     :param text: a folder, or the URL of a database.

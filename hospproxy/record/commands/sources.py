@@ -19,7 +19,7 @@ class SourceError(Exception):
     """The source cannot be read; the text says why, for the terminal."""
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """Where a command gets rows of the trail from."""
 
     folder: Path | None
@@ -39,7 +39,7 @@ class Source(Protocol):
 
 
 @define
-class Folder:
+class FolderSource:
     """Reads the trail's folder itself, which is always complete and up to date."""
 
     folder: Path | None

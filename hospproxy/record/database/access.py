@@ -13,7 +13,7 @@ from attrs import define, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...worker import Worker, WorkerLike
+from ...worker import TaskRunner, TaskThread
 from ..search.rows import IndexAway, NoIndexYet
 from .connect import DatabaseTarget, engine_for
 
@@ -40,7 +40,7 @@ def words_of(error: SQLAlchemyError | OSError | Exception) -> str:
 
 
 @define(eq=False)
-class Access:
+class TransactionThread:
     """Runs transactions in a thread of its own.
 
     :param reactor: IReactorTime and IReactorFromThreads.
@@ -52,8 +52,8 @@ class Access:
     _target: DatabaseTarget
     _name: str
     _read_only: bool = False
-    _make_worker: Callable[[Any, str], WorkerLike] = field(default=Worker, alias="worker")
-    _worker: WorkerLike = field(init=False)
+    _make_worker: Callable[[Any, str], TaskRunner] = field(default=TaskThread, alias="worker")
+    _worker: TaskRunner = field(init=False)
     _engine: Engine | None = field(default=None, init=False)
     _line: socket.socket | None = field(default=None, init=False)
     _timer: Any = field(default=None, init=False)

@@ -11,7 +11,7 @@ from attrs import frozen
 from sqlalchemy import Connection, Select, Subquery, select, union
 
 from ..search.filters import Filters
-from .conditions import Branch, CandidatePath, Place, SqlFilters, asked, before, start_of
+from .conditions import CandidatePath, IndexCandidates, Place, SqlFilters, asked, before, start_of
 from .schema import RECORDS
 
 STEP = 2000
@@ -72,7 +72,7 @@ def _rarest(
     return best
 
 
-def _branch(what: SqlFilters, branch: Branch, start: Place | None) -> Select[tuple[int, int]]:
+def _branch(what: SqlFilters, branch: IndexCandidates, start: Place | None) -> Select[tuple[int, int]]:
     ends = [place for place in (start, branch.until) if place is not None]
     conditions = [*before(min(ends, default=None)), *what.bounds]
     if branch.condition is not None:

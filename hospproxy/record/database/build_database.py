@@ -38,14 +38,16 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWri
         return None
     if not section.url:
         return build_columns.sink_for(settings, reactor, host)
-    from .access import Access
+    from .access import TransactionThread
     from .retention import DAY_S, Pruner
-    from .sink import DatabaseWriter
+    from .sink import DatabaseSink
 
     pruner = None
     if section.retention_days:
         pruner = Pruner(section.retention_days * DAY_S, host.wall, settings.audit.rotate_s)
-    return DatabaseWriter(Access(reactor, target_of(settings), "audit database", worker=host.worker), pruner)
+    return DatabaseSink(
+        TransactionThread(reactor, target_of(settings), "audit database", worker=host.worker), pruner
+    )
 
 
 def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> ITrailReader | None:
@@ -54,12 +56,12 @@ def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> ITrailRea
         return None
     if not settings.audit_database.url:
         return build_columns.reader_for(settings, reactor, host)
-    from .access import Access
+    from .access import TransactionThread
     from .reader import DatabaseReader
 
     target = target_of(settings)
     pages, exports = (
-        Access(reactor, target, f"audit {what}", read_only=True, worker=host.worker)
+        TransactionThread(reactor, target, f"audit {what}", read_only=True, worker=host.worker)
         for what in ("pages", "exports")
     )
     return DatabaseReader(pages, exports)

@@ -25,7 +25,7 @@ FEW = 3000
 
 
 @frozen(slots=True)
-class Branch:
+class IndexCandidates:
     """Candidates that one index returns in time order.
 
     :param condition: selects by that index; None for all records.
@@ -40,7 +40,7 @@ class Branch:
 class CandidatePath:
     """A way to find candidates: the union of its branches."""
 
-    branches: tuple[Branch, ...] = (Branch(),)
+    branches: tuple[IndexCandidates, ...] = (IndexCandidates(),)
 
 
 @frozen(slots=True)
@@ -132,7 +132,7 @@ def _person(
         conditions.append(and_(not_(proved), not_(auditor), _plain(C.name_no) == number))
     else:
         conditions.append(and_(not_(proved), auditor, _plain(C.name_no) == number))
-    ways.append(CandidatePath(tuple(Branch(column == number) for column in _WORDS[name])))
+    ways.append(CandidatePath(tuple(IndexCandidates(column == number) for column in _WORDS[name])))
 
 
 def _either(
@@ -140,7 +140,7 @@ def _either(
 ) -> None:
     """At least one of the columns has its value."""
     conditions.append(or_(*(_plain(column) == value for column, value in values)))
-    ways.append(CandidatePath(tuple(Branch(column == value) for column, value in values)))
+    ways.append(CandidatePath(tuple(IndexCandidates(column == value) for column, value in values)))
 
 
 def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -186,5 +186,5 @@ def _patient(
     few = (connection.scalar(select(func.count()).select_from(rows)) or 0) < FEW
     # If many rows with lists name the patient, a scan over all rows with lists soon finds some. It starts at
     # the patient's newest list, which may be long ago.
-    lists = Branch(among) if few else Branch(C.set_no.is_not(None), (newest + 1, 0))
-    ways.append(CandidatePath((Branch(C.patient_no == number), lists)))
+    lists = IndexCandidates(among) if few else IndexCandidates(C.set_no.is_not(None), (newest + 1, 0))
+    ways.append(CandidatePath((IndexCandidates(C.patient_no == number), lists)))

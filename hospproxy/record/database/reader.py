@@ -12,9 +12,9 @@ from ...interfaces import ITrailReader
 from ..search.filters import Filters
 from ..search.match import milliseconds, text
 from ..search.record_values import LOGIN_FAILURE, coded
-from ..search.rows import IndexRow, Key, Page, RowName, Summary
+from ..search.rows import IndexRow, RowKey, RowName, RowPage, Summary
 from ..trail.scan import record_of
-from .access import Access
+from .access import TransactionThread
 from .bounded_search import search
 from .conditions import Place
 from .schema import (
@@ -51,11 +51,11 @@ class DatabaseReader:
     :param exports: another one, so that an export does not delay pages.
     """
 
-    _pages: Access
-    _exports: Access
+    _pages: TransactionThread
+    _exports: TransactionThread
     _closed: bool = field(default=False, init=False)
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         """Return one page of rows; see ITrailReader.
 
         Rows of the same millisecond are ordered by when the database first saw their journals.
@@ -76,7 +76,7 @@ class DatabaseReader:
 
         :raise DatabaseFailed: the database does not respond.
         """
-        after: Key | None = None
+        after: RowKey | None = None
         while True:
             asked = after
             part = await self._exports.run(lambda connection: page(connection, filters, asked, EXPORT_ROWS))  # noqa: B023
@@ -108,7 +108,7 @@ class DatabaseReader:
             await self._exports.close()
 
 
-def page(connection: Connection, filters: Filters, after: Key | None, limit: int) -> Page:
+def page(connection: Connection, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
     """The next rows, newest first."""
     if filters.kind == "disclosure":
         limit = min(limit, MOST_SETS)
@@ -116,9 +116,9 @@ def page(connection: Connection, filters: Filters, after: Key | None, limit: int
     found = search(connection, filters, place, limit)
     rows = rows_at(connection, found.places, filters.patient)
     if found.last is None:
-        return Page(rows)
+        return RowPage(rows)
     [more_after] = _keys(connection, [found.last])
-    return Page(rows, more_after, found.last[0] / 1000 if found.short else None)
+    return RowPage(rows, more_after, found.last[0] / 1000 if found.short else None)
 
 
 def row(connection: Connection, name: RowName) -> IndexRow | None:
@@ -134,7 +134,7 @@ def row(connection: Connection, name: RowName) -> IndexRow | None:
     time_ms = coded(bytes(line), -1).time_ms
     if time_ms < 0:
         time_ms = time_before(connection, number)
-    return IndexRow(Key(time_ms, name), record_of(bytes(line)), bytes(line))
+    return IndexRow(RowKey(time_ms, name), record_of(bytes(line)), bytes(line))
 
 
 def members(connection: Connection, disclosed: str, most: int) -> Sequence[str] | None:
@@ -173,7 +173,7 @@ def _chain(connection: Connection, name: RowName) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _place(connection: Connection, key: Key) -> Place:
+def _place(connection: Connection, key: RowKey) -> Place:
     """The place of a key. If its journal is unknown here, the place after all rows of the same millisecond."""
     chain = _chain(connection, key.name)
     if chain is None or not 0 < key.name.seq <= MOST_SEQ:
@@ -181,14 +181,14 @@ def _place(connection: Connection, key: Key) -> Place:
     return key.time_ms, id_of(chain, key.name.seq)
 
 
-def _keys(connection: Connection, places: Sequence[Place]) -> list[Key]:
+def _keys(connection: Connection, places: Sequence[Place]) -> list[RowKey]:
     chains = {place_of(number)[0] for _, number in places}
     rows = connection.execute(select(CHAINS).where(CHAINS.c.chain_no.in_(sorted(chains)))).all()
     names = {row.chain_no: (row.trail, row.journal) for row in rows}
     keys = []
     for time_ms, number in places:
         chain, seq = place_of(number)
-        keys.append(Key(time_ms, RowName(*names[chain], seq)))
+        keys.append(RowKey(time_ms, RowName(*names[chain], seq)))
     return keys
 
 

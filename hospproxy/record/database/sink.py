@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row, select, update
 from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
-from ..search.record_values import Coded, coded
+from ..search.record_values import ColumnValues, coded
 from ..trail.follower import Batch
-from .access import Access, DatabaseFailed
+from .access import DatabaseFailed, TransactionThread
 from .connect import insert_missing, inserting, lock_schema
 from .retention import Pruner
 from .schema import (
@@ -32,7 +32,7 @@ from .schema import (
     id_of,
     place_of,
 )  # fmt: skip
-from .words import Dictionary, in_parts
+from .words import WordNumbers, in_parts
 
 HOUR_MS = 3_600_000
 
@@ -68,17 +68,17 @@ def make_tables(connection: Connection) -> None:
 
 @implementer(IAuditWriter)
 @define(eq=False)
-class DatabaseWriter:
+class DatabaseSink:
     """The sink that inserts batches into the database.
 
     :param access: a thread that writes.
     :param pruner: deletes records past their retention.
     """
 
-    _access: Access
+    _access: TransactionThread
     _pruner: Pruner | None = None
     name: str = "database"
-    _words: Dictionary = field(factory=Dictionary, init=False)
+    _words: WordNumbers = field(factory=WordNumbers, init=False)
     _ready: bool = field(default=False, init=False)
 
     async def open(self) -> None:
@@ -121,7 +121,7 @@ def anchors(connection: Connection) -> tuple[Anchor, ...]:
     return tuple(Anchor(*row) for row in rows)
 
 
-def keep(connection: Connection, batch: Batch, dictionary: Dictionary) -> dict[str, int]:
+def keep(connection: Connection, batch: Batch, dictionary: WordNumbers) -> dict[str, int]:
     """Insert the records of a batch that the database does not have.
 
     :return: words and their numbers; valid once the transaction is committed.
@@ -153,7 +153,9 @@ def _chain_no(connection: Connection, batch: Batch) -> int:
     return found
 
 
-def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple[int, bytes, Coded]], int]:
+def _fresh(
+    connection: Connection, chain: int, batch: Batch
+) -> tuple[list[tuple[int, bytes, ColumnValues]], int]:
     """Records that the database does not have, with their ids; and the time of the batch's last record."""
     first = id_of(chain, batch.first_seq)
     last = id_of(chain, batch.position.seq)
@@ -192,7 +194,9 @@ def time_before(connection: Connection, number: int) -> int:
         return next((time_ms for time_ms in times if time_ms >= 0), 0)
 
 
-def _row(number: int, one: Coded, numbers: Mapping[str, int], sets: Mapping[str, int]) -> dict[str, Any]:
+def _row(
+    number: int, one: ColumnValues, numbers: Mapping[str, int], sets: Mapping[str, int]
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         f"{name}_no": numbers[word] if (word := one.words[name]) else None for name in (*WORD_COLUMNS, "kind")
     }
@@ -209,7 +213,7 @@ def _row(number: int, one: Coded, numbers: Mapping[str, int], sets: Mapping[str,
     return row
 
 
-def _sets(connection: Connection, records: list[Coded], numbers: Mapping[str, int]) -> dict[str, int]:
+def _sets(connection: Connection, records: list[ColumnValues], numbers: Mapping[str, int]) -> dict[str, int]:
     """Store the sets that the records list or refer to, with members and the time span of their use."""
     times: dict[str, tuple[int, int]] = {}
     for one in records:
@@ -243,7 +247,7 @@ def _widen(connection: Connection, row: Row[Any], first: int, last: int) -> None
         )
 
 
-def _count(connection: Connection, records: list[Coded]) -> None:
+def _count(connection: Connection, records: list[ColumnValues]) -> None:
     """Count client requests by the hour, so that a summary need not count rows."""
     hours = Counter(one.time_ms // HOUR_MS for one in records if one.is_request)
     statement = inserting(HOURS)

@@ -30,7 +30,7 @@ def numbers_of(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
     return found
 
 
-class Dictionary:
+class WordNumbers:
     """Remembers committed numbers, to save queries.
 
     :param most: texts that are remembered.

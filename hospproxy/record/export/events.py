@@ -19,7 +19,7 @@ _CARRIED_OUT = frozenset({"success", "found"})
 
 
 @frozen(slots=True, kw_only=True)
-class Event:
+class FhirEvent:
     """The parts of an AuditEvent that follow from the record's kind and action.
 
     :param action: C, R, U, D or E.
@@ -47,7 +47,7 @@ class Event:
         return b64encode(text.encode("utf-8", "replace")).decode()
 
 
-def event_of(record: Record) -> Event | None:
+def event_of(record: Record) -> FhirEvent | None:
     """The event for a record; None if it has none.
 
     An intent has none, since its outcome follows, and neither have records about the trail itself.
@@ -55,7 +55,7 @@ def event_of(record: Record) -> Event | None:
     kind = record.get("kind")
     if kind == "gap":
         words = f"{record.get('lost')} audit records were lost: {record.get('reason')}"
-        return Event(
+        return FhirEvent(
             type=codes.SECURITY_ALERT,
             subtype=codes.RECORDING_STOPPED,
             action="E",
@@ -64,19 +64,19 @@ def event_of(record: Record) -> Event | None:
         )
     if kind == "alert":
         words = f"{record.get('rule')}: {record.get('text')}"
-        return Event(type=codes.SECURITY_ALERT, action="E", outcome="4", words=_words(words))
+        return FhirEvent(type=codes.SECURITY_ALERT, action="E", outcome="4", words=_words(words))
     if kind not in ("request", "own", "finding", "look"):
         return None
     return evolve(_asked(record), outcome=outcome_of(record), words=_words(_became(record)))
 
 
-def _asked(record: Record) -> Event:
+def _asked(record: Record) -> FhirEvent:
     if is_login_failure(record):
-        return Event(type=codes.AUTHENTICATION, subtype=codes.LOGIN, action="E")
-    return Event(type=codes.LOG_USED, action="R") if record.get("kind") == "look" else _rest(record)
+        return FhirEvent(type=codes.AUTHENTICATION, subtype=codes.LOGIN, action="E")
+    return FhirEvent(type=codes.LOG_USED, action="R") if record.get("kind") == "look" else _rest(record)
 
 
-def _rest(record: Record) -> Event:
+def _rest(record: Record) -> FhirEvent:
     action = record.get("action")
     code, interaction = codes.INTERACTIONS.get(str(action), (None, None))
     if action == "update" and record.get("method") == "PATCH":
@@ -87,7 +87,7 @@ def _rest(record: Record) -> Event:
     elif action == "delete":
         roles = (codes.APPLICATION, codes.CUSTODIAN)
     own = record.get("own")
-    return Event(
+    return FhirEvent(
         type=codes.REST,
         subtype=interaction,
         action=code,

@@ -17,7 +17,7 @@ from attrs import frozen
 from ..search.match import is_login_failure, set_of
 from ..search.rows import IndexRow
 from . import codes
-from .events import Event, event_of, identifier, put
+from .events import FhirEvent, event_of, identifier, put
 from .table import inner, person
 from .texts import visible
 
@@ -105,7 +105,7 @@ def _source(naming: FhirNaming, trail: str) -> dict[str, Any]:
 
 
 def _parties(
-    record: Mapping[str, Any], event: Event, naming: FhirNaming, trail: str, *, initiator: bool
+    record: Mapping[str, Any], event: FhirEvent, naming: FhirNaming, trail: str, *, initiator: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Client and server. BALP defines for each kind of event which is source and which is destination."""
     client_role, server_role = event.roles
@@ -126,7 +126,7 @@ def _parties(
     return client, server
 
 
-def _user(record: Mapping[str, Any], event: Event, naming: FhirNaming) -> dict[str, Any] | None:
+def _user(record: Mapping[str, Any], event: FhirEvent, naming: FhirNaming) -> dict[str, Any] | None:
     """The person who made the request. A claimed name that HOSP has never accepted is given as its HMAC only."""
     who = person(record)
     kind = "auditors" if who.get("certainty") == "auditor" else "staffs"
@@ -151,7 +151,7 @@ def _user(record: Mapping[str, Any], event: Event, naming: FhirNaming) -> dict[s
 
 
 def _entities(
-    record: Mapping[str, Any], event: Event, naming: FhirNaming, patients: Sequence[str] | None
+    record: Mapping[str, Any], event: FhirEvent, naming: FhirNaming, patients: Sequence[str] | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The entities of the event, and how many patients are named one by one."""
     made = []
@@ -177,7 +177,7 @@ def _entities(
     return made, len(named)
 
 
-def _data(record: Mapping[str, Any], event: Event, naming: FhirNaming) -> dict[str, Any]:
+def _data(record: Mapping[str, Any], event: FhirEvent, naming: FhirNaming) -> dict[str, Any]:
     """What was read or changed; for a query, as much of the query as the record holds."""
     route = visible(str(record.get("route") or "unknown")).strip()
     if event.query:
@@ -200,7 +200,9 @@ def _patients(record: Mapping[str, Any], members: Sequence[str] | None) -> list[
     return list(dict.fromkeys(named))
 
 
-def _profile(record: Mapping[str, Any], event: Event, client: Mapping[str, Any], subjects: int) -> str | None:
+def _profile(
+    record: Mapping[str, Any], event: FhirEvent, client: Mapping[str, Any], subjects: int
+) -> str | None:
     """The event's BALP profile; None if it has none.
 
     Only successful events have one, and a patient profile needs exactly one patient.

@@ -8,7 +8,7 @@ from typing import Final
 from ...iterators import close
 from ..search.rows import IndexRow
 from .fhir import NAMING, FhirNaming, Members, line_of
-from .table import Writer
+from .table import CsvWriter
 
 PIECE: Final = 1 << 15
 """Bytes of a piece, which takes two milliseconds to make; the last line may exceed it."""
@@ -19,7 +19,7 @@ async def csv_lines(rows: AsyncIterator[IndexRow]) -> AsyncIterator[bytes]:
 
     :param rows: closed at the end, and also if the caller stops early.
     """
-    writer = Writer()
+    writer = CsvWriter()
     async for piece in _pieces(rows, writer.row, writer.header()):
         yield piece
 

@@ -86,7 +86,7 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-class Writer:
+class CsvWriter:
     """Makes the lines of a CSV file as in RFC 4180, one row at a time."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from .rows import Key, RowName
+from .rows import RowKey, RowName
 
 
 @frozen(slots=True, kw_only=True)
@@ -179,12 +179,12 @@ def parse(pairs: Iterable[tuple[str, str]]) -> Filters:
     return filters
 
 
-def encode_key(key: Key) -> str:
+def encode_key(key: RowKey) -> str:
     """A row's position in time order, as text for the URL of the next page."""
     return f"{key.time_ms}~{key.name.trail}~{key.name.journal}~{key.name.seq}"
 
 
-def decode_key(value: str, field: str = "after") -> Key:
+def decode_key(value: str, field: str = "after") -> RowKey:
     """The key that a text encodes.
 
     :param field: the name of the parameter, for the error.
@@ -194,4 +194,4 @@ def decode_key(value: str, field: str = "after") -> Key:
     if match is None:
         raise BadFilterError(field, "it is not the key of a record")
     time_ms, trail, journal, seq = match.groups()
-    return Key(int(time_ms), RowName(trail, journal, int(seq)))
+    return RowKey(int(time_ms), RowName(trail, journal, int(seq)))

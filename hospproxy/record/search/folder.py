@@ -11,12 +11,12 @@ from typing import Any, BinaryIO, Final
 
 from attrs import define, field
 
-from ..trail.files import Files, OsFiles
+from ..trail.files import OsFiles, TrailFiles
 from ..trail.names import PACKED, TOMBSTONE, FileName, of_journal, parse
 from ..trail.scan import MAX_LINE, record_of
 from .filters import Filters
 from .match import matches, milliseconds, time_of
-from .rows import IndexRow, Key, RowName
+from .rows import IndexRow, RowKey, RowName
 
 _MOST_SETS: Final = 10_000
 _MOST_MEMBERS: Final = 200
@@ -53,11 +53,15 @@ class FolderReader:
     """
 
     def __init__(
-        self, directory: Path, trouble: Callable[[str], None], files: Files | None = None, trail: str = ""
+        self,
+        directory: Path,
+        trouble: Callable[[str], None],
+        files: TrailFiles | None = None,
+        trail: str = "",
     ) -> None:
         self._directory = directory
         self._trouble = trouble
-        self._files: Files = files if files is not None else OsFiles()
+        self._files: TrailFiles = files if files is not None else OsFiles()
         self._trail = trail
         self._sets: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
@@ -97,7 +101,7 @@ class FolderReader:
         yield from (self._row(names[0].journal, *line) for line in carried)
 
     def _row(self, journal: str, time_ms: int, seq: int, line: bytes, by_list: bool) -> IndexRow:
-        return IndexRow(Key(time_ms, RowName(self._trail, journal, seq)), record_of(line), line, by_list)
+        return IndexRow(RowKey(time_ms, RowName(self._trail, journal, seq)), record_of(line), line, by_list)
 
     def _file(self, name: FileName, filters: Filters, limit: int | None) -> _Found:
         found = _Found()

@@ -25,15 +25,15 @@ from .match import (
 )
 
 LOGIN_FAILURE, OTHER_TROUBLE = 1, 2
-"""Values of ``Coded.trouble``."""
+"""Values of ``ColumnValues.trouble``."""
 HIDDEN, SHOWN, OWN = 0, 1, 2
-"""Values of ``Coded.shown``."""
+"""Values of ``ColumnValues.shown``."""
 
 MOST_MS = (1 << 53) - 1
 
 
 @frozen(slots=True)
-class Coded:
+class ColumnValues:
     """One record as column values.
 
     :param time_ms: time of the record; if it has none, that of the record before it.
@@ -60,7 +60,7 @@ class Coded:
         return self.words["kind"] == "request"
 
 
-def coded(line: bytes, before_ms: int) -> Coded:
+def coded(line: bytes, before_ms: int) -> ColumnValues:
     """The values of a line. A line that cannot be read still gets a row, of kind "unreadable".
 
     :param before_ms: time of the record before it.
@@ -69,7 +69,7 @@ def coded(line: bytes, before_ms: int) -> Coded:
     kind = kept_kind(record)
     at = time_of(record)
     declares, patients = _declared(record) if kind == "disclosure" else (None, ())
-    return Coded(
+    return ColumnValues(
         time_ms=min(max(at, 0), MOST_MS) if at is not None else before_ms,
         shown=HIDDEN if kind in HIDDEN_KINDS else OWN if kind == "own" else SHOWN,
         trouble=_trouble(record),

@@ -30,7 +30,7 @@ class RowName:
 
 
 @frozen(slots=True, order=True)
-class Key:
+class RowKey:
     """A row's position in time order.
 
     :param time_ms: milliseconds since the epoch.
@@ -50,14 +50,14 @@ class IndexRow:
         patient.
     """
 
-    key: Key
+    key: RowKey
     record: Mapping[str, Any] = field(repr=False)
     line: bytes = field(repr=False)
     by_list: bool = False
 
 
 @frozen(slots=True)
-class Page:
+class RowPage:
     """One page of rows, newest first.
 
     :param more_after: key to continue from; None at the end.
@@ -65,7 +65,7 @@ class Page:
     """
 
     rows: tuple[IndexRow, ...]
-    more_after: Key | None = None
+    more_after: RowKey | None = None
     searched_until: float | None = None
 
 

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter
 from ...options.secret_values import content_of
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from ..trail.follower import ClosedFile
 from ..trail.names import PACKED
 
@@ -55,7 +55,7 @@ class BucketLocation:
 
 
 @implementer(IAuditFileWriter)
-class BucketWriter:
+class BucketSink:
     """The sink for one bucket: stores each closed file as an object.
 
     :param connect: makes boto3's S3 client; called in the worker's thread, as is everything that blocks.
@@ -65,12 +65,12 @@ class BucketWriter:
     name = "bucket"
 
     def __init__(
-        self, place: BucketLocation, connect: Callable[[], Any], make_worker: Callable[[], WorkerLike]
+        self, place: BucketLocation, connect: Callable[[], Any], make_worker: Callable[[], TaskRunner]
     ) -> None:
         self._place = place
         self._connect = connect
         self._make_worker = make_worker
-        self._worker: WorkerLike | None = None
+        self._worker: TaskRunner | None = None
         self._client: Any = None
 
     async def open(self) -> None:
@@ -285,7 +285,7 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditFil
     section = settings.audit_bucket
     if not section.enabled or section.bucket is None:  # checks.py refuses the latter
         return None
-    return BucketWriter(
+    return BucketSink(
         BucketLocation(section.bucket, section.prefix),
         partial(client_for, section),
         lambda: host.worker(reactor, "audit-bucket"),

@@ -13,9 +13,9 @@ from ...secrets import KeyFileError
 from ..alerts import webhook
 from ..database import build_database as database
 from . import bucket, http, syslog
-from .carrier import Carrier, Ends, Time
-from .pace import Pace
-from .positions import Positions
+from .carrier import Carrier, CarrierTime, Ends
+from .pace import JournalPace
+from .positions import CursorFiles
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -30,7 +30,7 @@ _BUILT_IN: tuple[_Maker, ...] = (
 )
 
 
-class WriterError(Exception):
+class SinkError(Exception):
     """A sink cannot be made; the text begins with the key path of its options."""
 
 
@@ -47,11 +47,11 @@ class Carriers:
         writers: Sequence[Any],
         settings: Settings,
         reactor: Any,
-        time: Time,
+        time: CarrierTime,
         meter: IMeter,
         ends: Ends,
         host: Host = REAL,
-        pace: Callable[[], Pace] = Pace,
+        pace: Callable[[], JournalPace] = JournalPace,
     ) -> None:
 
         def carrier(writer: Any) -> Carrier:
@@ -107,14 +107,14 @@ def _built_in(makers: Sequence[_Maker], settings: Settings, reactor: Any, host: 
         try:
             writer = make(settings, reactor, host)
         except (KeyFileError, OSError, ValueError) as error:
-            raise WriterError(f"{section}: {error}") from error
+            raise SinkError(f"{section}: {error}") from error
         if writer is not None:
             yield writer
 
 
 def needed_from(settings: Settings, writers: Sequence[Any]) -> Callable[[str], int | None]:
     """A function from a journal to the lowest file number that some sink has not delivered yet."""
-    positions, names = Positions(settings.audit_path), [writer.name for writer in writers]
+    positions, names = CursorFiles(settings.audit_path), [writer.name for writer in writers]
     return lambda journal: positions.needed_from(names, journal)
 
 
@@ -126,17 +126,17 @@ def _plugins(settings: Settings, reactor: Any) -> Iterator[Any]:
         path = f"audit_plugins[{index}]"
         if entry.kind not in makers:
             known = ", ".join(sorted(makers)) or "none"
-            raise WriterError(f"{path}.kind: no plugin makes the kind {entry.kind}; known kinds: {known}")
+            raise SinkError(f"{path}.kind: no plugin makes the kind {entry.kind}; known kinds: {known}")
         try:
             writer = makers[entry.kind].make(entry.name, entry.options, reactor)
         except ValueError as error:
-            raise WriterError(f"{path}.options: {error}") from error
+            raise SinkError(f"{path}.options: {error}") from error
         if not (IAuditWriter.providedBy(writer) or IAuditFileWriter.providedBy(writer)):
-            raise WriterError(
+            raise SinkError(
                 f"{path}.kind: the plugin {entry.kind} made no IAuditWriter and no IAuditFileWriter"
             )
         if writer.name != entry.name:
-            raise WriterError(
+            raise SinkError(
                 f"{path}.kind: the plugin {entry.kind} named its writer {writer.name} instead of {entry.name}"
             )
         yield writer

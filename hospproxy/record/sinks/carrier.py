@@ -19,11 +19,11 @@ from twisted.python.failure import Failure
 
 from ...background import Background
 from ...interfaces import IAuditFileWriter, IAuditWriter, IMeter
-from ...worker import WorkerLike
-from ..trail.follower import Position
-from .feeds import BatchFeed, End, Feed, FileFeed, Parcel
-from .journals import JournalCursor, Journals, Missed
-from .pace import TICK_S, Pace
+from ...worker import TaskRunner
+from ..trail.follower import Cursor
+from .feeds import BatchFeed, Feed, FileFeed, JournalEnd, Parcel
+from .journals import JournalCursor, Journals, MissedRecords
+from .pace import TICK_S, JournalPace
 
 LOOK_S = 60.0
 """Seconds between two searches for journals that ended processes have left."""
@@ -37,17 +37,17 @@ MAX_RETRY_AFTER_S = 300.0
 """Longest wait, in seconds, that a sink's server may ask for."""
 
 
-Ends = Callable[[], Mapping[str, Position]]
+Ends = Callable[[], Mapping[str, Cursor]]
 """Returns how far each journal may be read that is being written: the end of its records on disk."""
 
 
-def only(committed: Callable[[], Position | None]) -> Ends:
+def only(committed: Callable[[], Cursor | None]) -> Ends:
     """Make ``Ends`` of one journal.
 
     :param committed: returns the end of its records on disk; None before there are any.
     """
 
-    def ends() -> Mapping[str, Position]:
+    def ends() -> Mapping[str, Cursor]:
         position = committed()
         return {} if position is None else {position.journal: position}
 
@@ -55,7 +55,7 @@ def only(committed: Callable[[], Position | None]) -> Ends:
 
 
 @frozen(slots=True)
-class Time:
+class CarrierTime:
     """Clocks and randomness for a carrier.
 
     :param clock: for waits.
@@ -86,11 +86,11 @@ class Carrier:
         self,
         writer: Any,
         directory: Path,
-        worker: WorkerLike,
-        time: Time,
+        worker: TaskRunner,
+        time: CarrierTime,
         meter: IMeter,
         ends: Ends,
-        pace: Pace | None = None,
+        pace: JournalPace | None = None,
     ) -> None:
         self.name: str = writer.name
         self._writer: IAuditWriter | IAuditFileWriter = writer
@@ -104,7 +104,7 @@ class Carrier:
         self._time = time
         self._meter = meter
         self._ends = ends
-        self._pace = pace or Pace()
+        self._pace = pace or JournalPace()
         self._ways: dict[str, JournalCursor] = {}
         self._looked_at: float | None = None
         self._since: float | None = None
@@ -228,7 +228,7 @@ class Carrier:
             more = await self._step(way) or more
         return more
 
-    async def _look_around(self, ends: Mapping[str, Position]) -> None:
+    async def _look_around(self, ends: Mapping[str, Cursor]) -> None:
         for end in ends.values():
             known = self._ways.get(end.journal)
             if known is not None:
@@ -260,7 +260,7 @@ class Carrier:
         finally:
             self._moving = False
 
-    async def _move(self, way: JournalCursor, end: End) -> bool:
+    async def _move(self, way: JournalCursor, end: JournalEnd) -> bool:
         try:
             found = await self._worker.run(lambda: self._journals.next(way.position, end))
         except OSError as error:
@@ -268,7 +268,7 @@ class Carrier:
                 raise
             await self._put_off(way, error)
             return False
-        if isinstance(found, Missed):
+        if isinstance(found, MissedRecords):
             self._missed(way, found)
         elif found is None:
             way.position = end.position
@@ -307,7 +307,7 @@ class Carrier:
 
         await Deferred.fromCoroutine(called()).addTimeout(timeout_s, self._time.clock)
 
-    async def _save(self, position: Position) -> None:
+    async def _save(self, position: Cursor) -> None:
         """Save the position of a journal, once the sink has delivered up to there.
 
         If that fails, delivery goes on: a lost position only means duplicates after a restart.
@@ -325,7 +325,7 @@ class Carrier:
         else:
             self._unsaved = False
 
-    def _missed(self, way: JournalCursor, missed: Missed) -> None:
+    def _missed(self, way: JournalCursor, missed: MissedRecords) -> None:
         lost = max(1, missed.at.seq - way.position.seq)
         self._meter.count("record_writer_missed_total", lost, writer=self.name)
         self._log.critical(
@@ -370,10 +370,10 @@ class Carrier:
         if self._pausing is not None and not self._pausing.called:
             self._pausing.callback(None)
 
-    def _end_of(self, way: JournalCursor) -> End:
-        return way.end or End(self._ends().get(way.position.journal, way.position))
+    def _end_of(self, way: JournalCursor) -> JournalEnd:
+        return way.end or JournalEnd(self._ends().get(way.position.journal, way.position))
 
-    def _open_ways(self) -> list[tuple[JournalCursor, End]]:
+    def _open_ways(self) -> list[tuple[JournalCursor, JournalEnd]]:
         ends = [(way, self._end_of(way)) for way in self._ways.values()]
         return [(way, end) for way, end in ends if not self._feed.arrived(way.position, end)]
 

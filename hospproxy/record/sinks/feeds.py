@@ -10,22 +10,22 @@ from typing import Protocol
 from attrs import field, frozen
 
 from ..trail import recovery
-from ..trail.files import Files, OsFiles
-from ..trail.follower import Batch, ClosedFile, Follower, MissedError, Position
+from ..trail.files import OsFiles, TrailFiles
+from ..trail.follower import Batch, ClosedFile, Cursor, Follower, MissedError
 from ..trail.hash_chain import link_of
 from ..trail.names import PACKED, TOMBSTONE, FileName, of_journal
 from ..trail.scan import record_of
 
 
 @frozen(slots=True)
-class End:
+class JournalEnd:
     """How far a journal may be read.
 
     :param position: the end of its records on disk.
     :param over: no process writes to the journal any more, so its last file is complete too.
     """
 
-    position: Position
+    position: Cursor
     over: bool = False
 
 
@@ -38,7 +38,7 @@ class Parcel:
     """
 
     item: Batch | ClosedFile
-    position: Position
+    position: Cursor
     records: int
     since: float | None
 
@@ -46,14 +46,14 @@ class Parcel:
 class Feed(Protocol):
     """A source of parcels, in order."""
 
-    def next(self, since: Position, end: End, trail: str) -> Parcel | None:
+    def next(self, since: Cursor, end: JournalEnd, trail: str) -> Parcel | None:
         """The parcel after a position; None if there is none yet.
 
         :raise MissedError: it no longer exists, or cannot be uncompressed.
         :raise OSError: it cannot be read at present.
         """
 
-    def arrived(self, at: Position, end: End) -> bool:
+    def arrived(self, at: Cursor, end: JournalEnd) -> bool:
         """Whether nothing is left between the position and the end."""
 
 
@@ -65,14 +65,14 @@ class BatchFeed:
     """
 
     directory: Path
-    files: Files = field(factory=OsFiles)
+    files: TrailFiles = field(factory=OsFiles)
     _follower: Follower = field(init=False)
 
     @_follower.default
     def _follow(self) -> Follower:
         return Follower(self.directory, self.files)
 
-    def next(self, since: Position, end: End, trail: str) -> Parcel | None:
+    def next(self, since: Cursor, end: JournalEnd, trail: str) -> Parcel | None:
         try:
             batch = _twice(self._follower, since, end.position)
         except (EOFError, zlib.error) as error:
@@ -82,11 +82,11 @@ class BatchFeed:
         whole = Batch(batch.lines, batch.head, batch.position, trail)
         return Parcel(whole, batch.position, len(batch.lines), time_of(batch.lines[0]))
 
-    def arrived(self, at: Position, end: End) -> bool:
+    def arrived(self, at: Cursor, end: JournalEnd) -> bool:
         return (at.number, at.offset) >= (end.position.number, end.position.offset)
 
 
-def _twice(follower: Follower, since: Position, until: Position) -> Batch | None:
+def _twice(follower: Follower, since: Cursor, until: Cursor) -> Batch | None:
     """Read, and retry once: the file may be compressed, and so renamed, between listing and opening."""
     try:
         return follower.read(since, until)
@@ -99,9 +99,9 @@ class FileFeed:
     """Gives whole files once they are complete; the compressed form if there is one."""
 
     directory: Path
-    files: Files = field(factory=OsFiles)
+    files: TrailFiles = field(factory=OsFiles)
 
-    def next(self, since: Position, end: End, trail: str) -> Parcel | None:
+    def next(self, since: Cursor, end: JournalEnd, trail: str) -> Parcel | None:
         if self.arrived(since, end):
             return None
         names = of_journal(self.files.names(self.directory), since.journal)
@@ -111,14 +111,14 @@ class FileFeed:
         # While both exist the compressed one is complete: it gets its name last.
         name = next((each for each in found if each.form == PACKED), found[0])
         seq, head = self._close(name, names, end)
-        position = Position(since.journal, since.number + 1, 0, seq)
+        position = Cursor(since.journal, since.number + 1, 0, seq)
         closed = ClosedFile(self.directory / name.name, name.stem, head, position, trail)
         return Parcel(closed, position, seq - since.seq, name.begun.timestamp())
 
-    def arrived(self, at: Position, end: End) -> bool:
+    def arrived(self, at: Cursor, end: JournalEnd) -> bool:
         return at.number >= end.position.number + end.over
 
-    def _close(self, name: FileName, names: list[FileName], end: End) -> tuple[int, str]:
+    def _close(self, name: FileName, names: list[FileName], end: JournalEnd) -> tuple[int, str]:
         """The number of the last valid record in a file, and the chain's head after it."""
         if end.over and name.number == end.position.number:
             last = recovery.newest(self.files, self.directory, name.journal)
@@ -136,7 +136,7 @@ class FileFeed:
         return int(continues.get("seq", 0)), str(continues.get("head", ""))
 
 
-def begin(directory: Path, files: Files, journal: str, number: int = 1) -> Position | None:
+def begin(directory: Path, files: TrailFiles, journal: str, number: int = 1) -> Cursor | None:
     """The position before the first record of the first existing file from ``number`` on, or None."""
     for name in of_journal(files.names(directory), journal):
         if name.number >= number and name.form != TOMBSTONE:
@@ -144,16 +144,16 @@ def begin(directory: Path, files: Files, journal: str, number: int = 1) -> Posit
                 link = link_of(_first_line(files, directory, name))
             except (EOFError, zlib.error):
                 continue
-            return Position(journal, name.number, 0, link.seq - 1 if link is not None else 0)
+            return Cursor(journal, name.number, 0, link.seq - 1 if link is not None else 0)
     return None
 
 
-def left_behind(directory: Path, files: Files, journal: str) -> End | None:
+def left_behind(directory: Path, files: TrailFiles, journal: str) -> JournalEnd | None:
     """The end of a journal that no process writes to; None if it has no file."""
     last = recovery.newest(files, directory, journal)
     if last is None:
         return None
-    return End(Position(journal, last.number, last.bytes, last.head.seq), over=True)
+    return JournalEnd(Cursor(journal, last.number, last.bytes, last.head.seq), over=True)
 
 
 def time_of(line: bytes) -> float | None:
@@ -164,6 +164,6 @@ def time_of(line: bytes) -> float | None:
         return None
 
 
-def _first_line(files: Files, directory: Path, name: FileName) -> bytes:
+def _first_line(files: TrailFiles, directory: Path, name: FileName) -> bytes:
     with files.read(directory, name.name) as file:
         return file.readline().rstrip(b"\n")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @implementer(IAuditWriter)
-class HttpWriter:
+class HttpSink:
     """Posts batches. A 2xx means that the server has stored the batch; after anything else it is sent again."""
 
     name = "http"
@@ -63,6 +63,6 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWri
     if not http.enabled or http.url is None:
         return None
     secret = shared_secret(http, "secret")
-    return HttpWriter(
+    return HttpSink(
         SignedPoster(reactor, http.url, secret, http.ca_file, timeout_s=http.timeout_s, wall=host.wall)
     )

@@ -13,12 +13,12 @@ from pathlib import Path
 from attrs import define, frozen
 from twisted.logger import Logger
 
-from ..trail.files import Files, OsFiles, locked
-from ..trail.follower import MissedError, Position
+from ..trail.files import OsFiles, TrailFiles, locked
+from ..trail.follower import Cursor, MissedError
 from ..trail.identity import trail_id
 from ..trail.names import TOMBSTONE, parse
-from .feeds import End, Feed, Parcel, begin, left_behind
-from .positions import DamagedError, Positions
+from .feeds import Feed, JournalEnd, Parcel, begin, left_behind
+from .positions import CursorFiles, DamagedError
 
 
 @define(slots=True, eq=False)
@@ -30,20 +30,20 @@ class JournalCursor:
     :param lock: descriptor of the lock that keeps other processes from delivering it too.
     """
 
-    position: Position
-    end: End | None
+    position: Cursor
+    end: JournalEnd | None
     lock: int
 
 
 @frozen(slots=True)
-class Missed:
+class MissedRecords:
     """Records that no longer exist.
 
     :param at: where delivery continues.
     """
 
     words: str
-    at: Position
+    at: Cursor
 
 
 class Journals:
@@ -63,7 +63,7 @@ class Journals:
         directory: Path,
         writer: str,
         feed: Feed,
-        files: Files | None = None,
+        files: TrailFiles | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         *,
         from_now: bool = False,
@@ -71,15 +71,15 @@ class Journals:
         self._directory = directory
         self._writer = writer
         self._feed = feed
-        self._files: Files = files if files is not None else OsFiles()
-        self._positions = Positions(directory)
+        self._files: TrailFiles = files if files is not None else OsFiles()
+        self._positions = CursorFiles(directory)
         self._trail = ""
         self._entropy = entropy
         self._from_now = from_now
         self._finished: dict[str, int] = {}
         self._told: set[str] = set()
 
-    def take(self, end: Position) -> JournalCursor | None:
+    def take(self, end: Cursor) -> JournalCursor | None:
         """Lock a journal that is being written; None while another process delivers it to this sink.
 
         :param end: where it is being written.
@@ -134,8 +134,8 @@ class Journals:
         self._finished[way.position.journal] = way.end.position.number if way.end is not None else 0
         os.close(way.lock)
 
-    def next(self, since: Position, end: End) -> Parcel | Missed | None:
-        """The parcel after a position, or a ``Missed`` if its records no longer exist.
+    def next(self, since: Cursor, end: JournalEnd) -> Parcel | MissedRecords | None:
+        """The parcel after a position, or a ``MissedRecords`` if its records no longer exist.
 
         :raise OSError: it cannot be read.
         """
@@ -145,17 +145,17 @@ class Journals:
             at = begin(self._directory, self._files, since.journal, since.number + 1)
             last = end.position
             if at is None or (at.number, at.offset) > (last.number, last.offset):
-                at = Position(last.journal, last.number + 1, 0, last.seq) if end.over else last
-            return Missed(str(error), at)
+                at = Cursor(last.journal, last.number + 1, 0, last.seq) if end.over else last
+            return MissedRecords(str(error), at)
 
-    def save(self, position: Position) -> None:
+    def save(self, position: Cursor) -> None:
         """Save how far the sink has come.
 
         :raise OSError: the position cannot be written.
         """
         self._positions.save(self._writer, position, self._trail)
 
-    def _end(self, journal: str, number: int) -> End | None:
+    def _end(self, journal: str, number: int) -> JournalEnd | None:
         """The end of a journal, if no process writes to it.
 
         Holds its lock only for a moment: a starting process may need it.
@@ -173,7 +173,7 @@ class Journals:
             os.close(lock)
         return lock is not None
 
-    def _taken(self, journal: str, last: Position, end: End | None) -> JournalCursor | None:
+    def _taken(self, journal: str, last: Cursor, end: JournalEnd | None) -> JournalCursor | None:
         self._trail = self._trail or trail_id(self._directory, self._entropy)
         lock = self._positions.lock(self._writer, journal)
         if lock is None:
@@ -185,12 +185,12 @@ class Journals:
             raise
         return JournalCursor(position, end, lock)
 
-    def _beginning(self, journal: str, last: Position, end: End | None) -> Position | None:
+    def _beginning(self, journal: str, last: Cursor, end: JournalEnd | None) -> Cursor | None:
         if not self._from_now or not self._positions.any():
             return begin(self._directory, self._files, journal)
         return begin(self._directory, self._files, journal, last.number) if end is None else None
 
-    def _saved(self, journal: str, last: Position) -> Position | None:
+    def _saved(self, journal: str, last: Cursor) -> Cursor | None:
         try:
             position = self._positions.load(self._writer, journal, self._trail)
         except DamagedError as error:

@@ -17,7 +17,7 @@ LATE_S = 60.0
 
 
 @define
-class Pace:
+class JournalPace:
     """Watches how fast the journals grow.
 
     Where carriers share the interpreter with the code that serves requests, they follow slowly under a lasting load,

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ...folders import make_private, sync_folder, write_whole
 from ..trail.files import lock_of
-from ..trail.follower import Position
+from ..trail.follower import Cursor
 
 FOLDER = "positions"
 
@@ -29,7 +29,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=False):
 
 
 @frozen(slots=True)
-class Positions:
+class CursorFiles:
     """Small files beside the journal's files: ``positions/NAME-w0.json``, mode 0600.
 
     :param directory: of the records.
@@ -37,7 +37,7 @@ class Positions:
 
     directory: Path
 
-    def load(self, writer: str, journal: str, trail: str) -> Position | None:
+    def load(self, writer: str, journal: str, trail: str) -> Cursor | None:
         """The saved position; None if there is none.
 
         :raise DamagedError: the file does not hold a position in this trail.
@@ -54,9 +54,9 @@ class Positions:
             raise DamagedError(f"{path} does not hold a position in journal {journal}")
         if saved.trail != trail:
             raise DamagedError(f"{path} holds a position in another trail, {saved.trail!r}")
-        return Position(journal, saved.number, saved.offset, saved.seq)
+        return Cursor(journal, saved.number, saved.offset, saved.seq)
 
-    def save(self, writer: str, position: Position, trail: str) -> None:
+    def save(self, writer: str, position: Cursor, trail: str) -> None:
         """Replace the saved position; the new one is on disk when this returns.
 
         :raise OSError: it cannot be written.

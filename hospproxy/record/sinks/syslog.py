@@ -32,7 +32,7 @@ from ...interfaces import IAuditWriter
 from ...options.addresses import parse_address
 from ..trail.follower import Batch
 from .overlap import Overlap
-from .syslog_message import Form, chunks
+from .syslog_message import SyslogFormat, chunks
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -58,7 +58,7 @@ class DeliveryLike(Protocol):
 
 
 @implementer(IAuditWriter)
-class SyslogWriter:
+class SyslogSink:
     """The sink for one syslog receiver; each batch has a connection of its own.
 
     :param connect: opens a connection; any exception means that it failed.
@@ -69,7 +69,7 @@ class SyslogWriter:
     name = "syslog"
 
     def __init__(
-        self, form: Form, connect: Callable[[], Awaitable[DeliveryLike]], clock: Any, overlap: Overlap
+        self, form: SyslogFormat, connect: Callable[[], Awaitable[DeliveryLike]], clock: Any, overlap: Overlap
     ) -> None:
         self._form = form
         self._connect = connect
@@ -163,11 +163,11 @@ def writer_for(settings: Settings, reactor: Any, _host: Host = REAL) -> IAuditWr
     files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)
     opener = SyslogOpener(reactor, parse_address(section.url), files, section.timeout_s)
     overlap = Overlap(section.overlap_s, section.overlap_bytes)
-    return SyslogWriter(_form(section), opener, reactor, overlap)
+    return SyslogSink(_form(section), opener, reactor, overlap)
 
 
-def _form(section: SyslogSettings) -> Form:
-    return Form(
+def _form(section: SyslogSettings) -> SyslogFormat:
+    return SyslogFormat(
         facility=section.facility,
         hostname=section.hostname or socket.gethostname(),
         app_name=section.app_name,

@@ -96,7 +96,7 @@ class _RawFactory(WrappingFactory[_Raw]):
 
 
 @implementer(IHandshakeListener, IPullProducer)
-class Delivery(Protocol):
+class SyslogDelivery(Protocol):
     """A connection for one delivery.
 
     :ivar ready: fires with this object once bytes may be sent; over TLS, after the handshake. :ivar lost: the
@@ -104,7 +104,7 @@ class Delivery(Protocol):
     """
 
     def __init__(self, clock: Any, timeout_s: float, secure: bool) -> None:
-        self.ready: Deferred[Delivery] = Deferred(lambda _: self.abort())
+        self.ready: Deferred[SyslogDelivery] = Deferred(lambda _: self.abort())
         self.lost = False
         self.on_lost: Any = None
         self._clock = clock
@@ -220,8 +220,8 @@ class _Deliveries(Factory):
     def __init__(self, clock: Any, timeout_s: float, secure: bool) -> None:
         self._made = (clock, timeout_s, secure)
 
-    def buildProtocol(self, addr: object) -> Delivery:  # noqa: ARG002
-        return Delivery(*self._made)
+    def buildProtocol(self, addr: object) -> SyslogDelivery:  # noqa: ARG002
+        return SyslogDelivery(*self._made)
 
 
 class SyslogOpener:
@@ -256,7 +256,7 @@ class SyslogOpener:
     def _tls(self) -> Any:
         return self._certificates.of(self._address.host)
 
-    def _when_ready(self, raw: Any) -> Deferred[Delivery]:
+    def _when_ready(self, raw: Any) -> Deferred[SyslogDelivery]:
         inner: Any = raw.wrappedProtocol
-        delivery: Delivery = inner.wrappedProtocol if self._address.secure else inner
+        delivery: SyslogDelivery = inner.wrappedProtocol if self._address.secure else inner
         return delivery.ready

@@ -41,7 +41,7 @@ _DEFAULTS: Final = SyslogSettings()
 
 
 @frozen(slots=True)
-class Form:
+class SyslogFormat:
     """Settings common to all messages.
 
     :param facility: 0 to 23 (RFC 5424 §6.2.1); 13 is "log audit".
@@ -67,7 +67,7 @@ def severity_of(record: Mapping[str, Any]) -> int:
     return NOTICE if str(record.get("outcome")) in _TROUBLE else INFORMATIONAL
 
 
-def message(form: Form, batch: Batch, index: int) -> bytes:
+def message(form: SyslogFormat, batch: Batch, index: int) -> bytes:
     """One record as SYSLOG-MSG (RFC 5424 §6).
 
     A line that is too long is cut; the parameter ``bytes`` then tells its full length. The hash is that of the
@@ -99,7 +99,7 @@ def framed(text: bytes) -> bytes:
     return b"%d %b" % (len(text), text)
 
 
-def chunks(form: Form, batches: Iterable[Batch]) -> Iterator[bytes]:
+def chunks(form: SyslogFormat, batches: Iterable[Batch]) -> Iterator[bytes]:
     """All records as frames, in pieces of about 64 KiB, made on demand."""
     gathered: list[bytes] = []
     size = 0
@@ -119,13 +119,13 @@ def escaped(value: str) -> str:
     return re.sub(r'(["\\\]])', r"\\\1", value)
 
 
-def _head(form: Form, record: Mapping[str, Any]) -> str:
+def _head(form: SyslogFormat, record: Mapping[str, Any]) -> str:
     priority = form.facility * 8 + severity_of(record)
     names = (_name(form.hostname, 255), _name(form.app_name, 48), _NIL, _name(record.get("kind"), 32))
     return f"<{priority}>1 {_timestamp(record.get('time'))} {' '.join(names)}"
 
 
-def _joined(form: Form, head: str, data: Mapping[str, str], text: bytes) -> bytes:
+def _joined(form: SyslogFormat, head: str, data: Mapping[str, str], text: bytes) -> bytes:
     members = " ".join(f'{name}="{escaped(value)}"' for name, value in data.items())
     start = f"{head} [hospproxy@{form.enterprise} {members}] ".encode("utf-8", "backslashreplace")
     return start + (_BOM if form.bom else b"") + text

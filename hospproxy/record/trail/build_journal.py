@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...answers import Answers, accept_class
+from ...answers import ProxyResponses, accept_class
 from ...errors import ProxyError
 from ...exchange import Exchange
 from ...host import REAL, Host
 from ...interfaces import IMeter
 from ...messages import Response
 from ...signing_key import Signer, signer_for
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from ..describe import gap
 from ..intent import RETRY_AFTER_S
-from .current import Plan
+from .current import RotationPlan
 from .ends import Publish, unpublished
-from .follower import Position
-from .journal import Bounds, Journal
+from .follower import Cursor
+from .journal import Journal, JournalBounds
 from .keeper import TrailKeeper
 from .null_journal import NullJournal
-from .upkeep import Tended, Tender
+from .upkeep import TrailUpkeep, UpkeepResult
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -35,11 +35,11 @@ _EVERY_S = 60.0
 """Seconds between two upkeep runs over the folder."""
 
 
-class Upkeep:
+class UpkeepThread:
     """Runs a tender in a thread of its own, so that compressing a file delays no record."""
 
     def __init__(
-        self, tender: Tender, worker: WorkerLike, seconds: Callable[[], float], meter: IMeter
+        self, tender: TrailUpkeep, worker: TaskRunner, seconds: Callable[[], float], meter: IMeter
     ) -> None:
         self._tender = tender
         self._worker = worker
@@ -49,7 +49,7 @@ class Upkeep:
         self._busy = False
         self._told: frozenset[str] = frozenset()
 
-    def __call__(self, *current: Position) -> None:
+    def __call__(self, *current: Cursor) -> None:
         """Start a run, if one is due and none is running.
 
         :param current: where journals are being written.
@@ -64,7 +64,7 @@ class Upkeep:
         """End the thread; a run in progress is finished first, unless the process ends."""
         self._worker.stop()
 
-    def _done(self, done: Tended) -> None:
+    def _done(self, done: UpkeepResult) -> None:
         self._busy = False
         self._meter.count("record_files_total", done.packed, event="packed")
         self._meter.count("record_files_total", done.removed, event="removed")
@@ -89,8 +89,8 @@ def open_journal(
     describe_gap: Callable[[int, str], Mapping[str, Any]],
     signer: Signer,
     *,
-    plan: Plan | None = None,
-    bounds: Bounds | None = None,
+    plan: RotationPlan | None = None,
+    bounds: JournalBounds | None = None,
     publish: Publish = unpublished,
     by_thread: bool = False,
     host: Host = REAL,
@@ -130,7 +130,9 @@ def journal_for(
     :raise KeyFileError: the signing key cannot be used.
     """
     audit = settings.audit
-    plan = Plan(rotate_bytes=audit.rotate_bytes, rotate_s=audit.rotate_s, reserve_bytes=audit.reserve_bytes)
+    plan = RotationPlan(
+        rotate_bytes=audit.rotate_bytes, rotate_s=audit.rotate_s, reserve_bytes=audit.reserve_bytes
+    )
     ahead_s = audit.buffer_s if audit.durability == "buffered" else 0.0
     journal = open_journal(
         settings.audit_path,
@@ -140,7 +142,7 @@ def journal_for(
         gap(host.wall),
         _signer(settings, host),
         plan=plan,
-        bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
+        bounds=JournalBounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
         publish=publish,
         by_thread=audit.commit == "thread",
         host=host,
@@ -166,23 +168,23 @@ def upkeep_for(
     meter: IMeter,
     needed_from: Callable[[str], int | None],
     host: Host = REAL,
-) -> Upkeep:
+) -> UpkeepThread:
     """The upkeep that the settings describe. It may run in another process than the journal.
 
-    :param needed_from: as for ``Tender``.
+    :param needed_from: as for ``TrailUpkeep``.
     :raise KeyFileError: the signing key cannot be used.
     """
-    tender = Tender(
+    tender = TrailUpkeep(
         settings.audit_path,
         _signer(settings, host),
         host.wall,
         settings.audit.retention_days,
         needed_from,
     )
-    return Upkeep(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
+    return UpkeepThread(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
 
 
-def refusal(answers: Answers) -> Callable[[Exchange], Response]:
+def refusal(answers: ProxyResponses) -> Callable[[Exchange], Response]:
     """Makes the 503 response for every request while the disk is full, if the settings refuse reads too."""
 
     def refused(exchange: Exchange) -> Response:

@@ -19,7 +19,7 @@ _HASHED = 2047
 
 
 @define(slots=True)
-class Current:
+class CurrentFile:
     """The file that is being written."""
 
     file: JournalFile
@@ -50,7 +50,7 @@ class Current:
 
 
 @frozen(slots=True)
-class Group:
+class RecordGroup:
     """Chained lines, ready to be appended.
 
     :param head: the chain's head after them.
@@ -66,7 +66,7 @@ class Group:
 
 
 @frozen(slots=True)
-class Append:
+class RingAppend:
     """A group that the ring is to append.
 
     :param at: where the file ends.
@@ -74,7 +74,7 @@ class Append:
 
     file: JournalFile
     at: int
-    group: Group
+    group: RecordGroup
 
 
 def within(passed: float, limit: float) -> bool:
@@ -89,7 +89,7 @@ _DEFAULTS: Final = AuditSettings()
 
 
 @frozen(slots=True, kw_only=True)
-class Plan:
+class RotationPlan:
     """When a file is rotated, and how much space is reserved.
 
     :param rotate_bytes: a file of this many bytes is closed and the next one begun.

@@ -11,7 +11,7 @@ from .hash_chain import ChainHead, ChainLink
 
 
 @frozen(slots=True)
-class Line:
+class ChainedLine:
     """One line of a file, reduced to its chain fields.
 
     :param place: line number, counted from 1.
@@ -24,7 +24,7 @@ class Line:
     hash: bytes
 
 
-def differences(lines: Sequence[Line], before: ChainHead, after: ChainHead | None) -> Iterator[str]:
+def differences(lines: Sequence[ChainedLine], before: ChainHead, after: ChainHead | None) -> Iterator[str]:
     """Name every record that was changed, removed, inserted or moved.
 
     :param lines: all lines of the file.
@@ -33,7 +33,7 @@ def differences(lines: Sequence[Line], before: ChainHead, after: ChainHead | Non
     """
     first = before.seq + 1
     last = after.seq if after is not None else max((_seq(line) for line in lines), default=before.seq)
-    by_seq: dict[int, list[Line]] = {}
+    by_seq: dict[int, list[ChainedLine]] = {}
     for line in lines:
         if line.link is None:
             yield f"line {line.place} has no chain link: it was changed or inserted"
@@ -47,11 +47,11 @@ def differences(lines: Sequence[Line], before: ChainHead, after: ChainHead | Non
     yield from _changed(chosen, before, last, after)
 
 
-def _seq(line: Line) -> int:
+def _seq(line: ChainedLine) -> int:
     return line.link.seq if line.link is not None else -1
 
 
-def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[str]:
+def _missing(by_seq: dict[int, list[ChainedLine]], first: int, last: int) -> Iterator[str]:
     """One sentence per run of missing records.
 
     The code does not count through the range: a forged number may make it huge.
@@ -68,10 +68,10 @@ def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[s
 
 
 def _inserted(
-    by_seq: dict[int, list[Line]], last: int, after: ChainHead | None
-) -> Generator[str, None, dict[int, Line]]:
+    by_seq: dict[int, list[ChainedLine]], last: int, after: ChainHead | None
+) -> Generator[str, None, dict[int, ChainedLine]]:
     """Choose one line per number: the one that the next record continues. Report the others as inserted."""
-    chosen: dict[int, Line] = {}
+    chosen: dict[int, ChainedLine] = {}
     for seq, found in by_seq.items():
         wanted = after.hash if after is not None and seq == last else None
         following = {line.link.prev for line in by_seq.get(seq + 1, ()) if line.link is not None}
@@ -84,7 +84,7 @@ def _inserted(
     return chosen
 
 
-def _moved(lines: Sequence[Line]) -> Iterator[str]:
+def _moved(lines: Sequence[ChainedLine]) -> Iterator[str]:
     """Report lines that are not in the order of their numbers."""
     highest = 0
     counts = Counter[int]()
@@ -96,7 +96,9 @@ def _moved(lines: Sequence[Line]) -> Iterator[str]:
         highest = max(highest, seq)
 
 
-def _changed(chosen: dict[int, Line], before: ChainHead, last: int, after: ChainHead | None) -> Iterator[str]:
+def _changed(
+    chosen: dict[int, ChainedLine], before: ChainHead, last: int, after: ChainHead | None
+) -> Iterator[str]:
     for seq, line in sorted(chosen.items()):
         assert line.link is not None
         if seq == before.seq + 1 and line.link.prev != before.hash:

@@ -12,7 +12,7 @@ import struct
 from typing import Final, Protocol
 from zlib import crc32
 
-from .follower import Position
+from .follower import Cursor
 
 _FIELDS: Final = struct.Struct("<IBQQQ")
 _SUM: Final = struct.Struct("<I")
@@ -24,14 +24,14 @@ _TRIES: Final = 5
 class Publish(Protocol):
     """Tells others how far a journal is on disk."""
 
-    def __call__(self, end: Position, /, *, closed: bool) -> None:
+    def __call__(self, end: Cursor, /, *, closed: bool) -> None:
         """Note the end of what is on disk.
 
         :param closed: nothing follows.
         """
 
 
-def unpublished(end: Position, /, *, closed: bool) -> None:
+def unpublished(end: Cursor, /, *, closed: bool) -> None:
     """Tell nobody."""
 
 
@@ -46,7 +46,7 @@ class JournalEnds:
         self._descriptor = descriptor
         self._memory = mmap.mmap(descriptor, workers * _SIZE)
         self._workers = workers
-        self._seen: dict[int, tuple[Position, bool]] = {}
+        self._seen: dict[int, tuple[Cursor, bool]] = {}
 
     @classmethod
     def make(cls, workers: int) -> JournalEnds:
@@ -76,7 +76,7 @@ class JournalEnds:
         """How many notes there is room for."""
         return self._workers
 
-    def publish(self, worker: int, end: Position, *, closed: bool = False) -> None:
+    def publish(self, worker: int, end: Cursor, *, closed: bool = False) -> None:
         """Note how far a worker's journal is on disk.
 
         :param worker: its number.
@@ -86,7 +86,7 @@ class JournalEnds:
         at = worker * _SIZE
         self._memory[at : at + _FIELDS.size + _SUM.size] = fields + _SUM.pack(crc32(fields))
 
-    def of(self, worker: int) -> tuple[Position, bool] | None:
+    def of(self, worker: int) -> tuple[Cursor, bool] | None:
         """Return a worker's note, and whether its journal is closed; None if it has written none.
 
         The writer may be at it, or may have died at it: then the note before it is returned.
@@ -99,13 +99,13 @@ class JournalEnds:
             if not journal:
                 break
             if total == crc32(fields):
-                self._seen[worker] = Position(f"w{journal - 1}", number, offset, seq), bool(closed)
+                self._seen[worker] = Cursor(f"w{journal - 1}", number, offset, seq), bool(closed)
                 break
         return self._seen.get(worker)
 
-    def live(self) -> dict[str, Position]:
+    def live(self) -> dict[str, Cursor]:
         """Return how far each journal may be read that a worker writes, or was the last to write."""
-        ends: dict[str, Position] = {}
+        ends: dict[str, Cursor] = {}
         for worker in range(self._workers):
             note = self.of(worker)
             if note is None:

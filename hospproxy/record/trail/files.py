@@ -45,7 +45,7 @@ class JournalFile(Protocol):
         """Close the file without syncing it; a reserve file loses what is left of its filler."""
 
 
-class Files(Protocol):
+class TrailFiles(Protocol):
     """Makes, reads and locks journal files."""
 
     def claim(self, directory: Path) -> str:

@@ -7,14 +7,14 @@ from typing import BinaryIO
 
 from attrs import frozen
 
-from .files import Files, OsFiles
+from .files import OsFiles, TrailFiles
 from .hash_chain import hash_of
 from .names import PACKED, TOMBSTONE, FileName, of_journal, start_of
 from .scan import record_of
 
 
 @frozen(slots=True)
-class Position:
+class Cursor:
     """A cursor into a journal: the end of one record, by file, offset and number.
 
     :param journal: "w0", …
@@ -42,7 +42,7 @@ class Batch:
 
     lines: tuple[bytes, ...]
     head: str
-    position: Position
+    position: Cursor
     trail: str = ""
 
     @property
@@ -65,7 +65,7 @@ class ClosedFile:
     path: Path
     stem: str
     head: str
-    position: Position
+    position: Cursor
     trail: str = ""
 
 
@@ -81,18 +81,23 @@ class Follower:
     """
 
     def __init__(
-        self, directory: Path, files: Files | None = None, *, max_records: int = 500, max_bytes: int = 1 << 20
+        self,
+        directory: Path,
+        files: TrailFiles | None = None,
+        *,
+        max_records: int = 500,
+        max_bytes: int = 1 << 20,
     ) -> None:
         self._directory = directory
-        self._files: Files = files if files is not None else OsFiles()
+        self._files: TrailFiles = files if files is not None else OsFiles()
         self._max_records = max_records
         self._max_bytes = max_bytes
         self._kept: tuple[str, int, BinaryIO] | None = None
 
-    def read(self, since: Position, until: Position) -> Batch | None:
+    def read(self, since: Cursor, until: Cursor) -> Batch | None:
         """The next batch; None if there is none yet.
 
-        :param until: ``Keeper.committed``. Bytes beyond it are not synced yet, and a crash may take them back.
+        :param until: ``TrailKeeper.committed``. Bytes beyond it are not synced yet, and a crash may take them back.
         :raise MissedError: the file no longer exists, or was cut.
         :raise OSError: the file cannot be read.
         """
@@ -102,12 +107,12 @@ class Follower:
             if name is None:
                 if at.number:
                     raise MissedError(f"file {at.number} of journal {at.journal} is missing")
-                at = Position(at.journal, 1, 0, at.seq)
+                at = Cursor(at.journal, 1, 0, at.seq)
                 continue
             batch = self._read(name, at, until.offset if at.number == until.number else None)
             if batch is not None:
                 return batch
-            at = Position(at.journal, at.number + 1, 0, at.seq)
+            at = Cursor(at.journal, at.number + 1, 0, at.seq)
         return None
 
     def _file(self, number: int, journal: str) -> FileName | None:
@@ -118,7 +123,7 @@ class Follower:
         )
         return next((name for name in names if name.form != TOMBSTONE), None)
 
-    def _read(self, name: FileName, since: Position, end: int | None) -> Batch | None:
+    def _read(self, name: FileName, since: Cursor, end: int | None) -> Batch | None:
         """A batch from one file; None at the end of its valid bytes."""
         lines: list[bytes] = []
         at = since.offset
@@ -138,7 +143,7 @@ class Follower:
         finally:
             if self._kept is None:
                 file.close()
-        position = Position(since.journal, name.number, at, since.seq + len(lines))
+        position = Cursor(since.journal, name.number, at, since.seq + len(lines))
         return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
 
     def _opened(self, name: FileName, offset: int) -> BinaryIO:

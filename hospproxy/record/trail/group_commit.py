@@ -16,9 +16,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from ..disclosures import Disclosure
-from .current import Append
+from .current import RingAppend
 from .files import FULL, JournalFile
 from .keeper import TrailKeeper
 
@@ -28,7 +28,7 @@ _OF_THE_DISK = FULL | {errno.EIO, errno.EROFS, errno.ENOENT}
 T = TypeVar("T")
 
 
-class Ring(Protocol):
+class WriteRing(Protocol):
     """Writes one block after another (uring.py)."""
 
     def write(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
@@ -55,9 +55,9 @@ class Committer:
     _log = Logger()
 
     _keeper: TrailKeeper
-    _worker: WorkerLike
-    _make_ring: Callable[[], Ring] | None = None
-    _ring: Ring | None = field(default=None, init=False)
+    _worker: TaskRunner
+    _make_ring: Callable[[], WriteRing] | None = None
+    _ring: WriteRing | None = field(default=None, init=False)
     _flying: bool = field(default=False, init=False)
     _in_thread: int = field(default=0, init=False)
     _held: list[tuple[Callable[[], Any], Deferred[Any]]] = field(factory=list, init=False)
@@ -105,7 +105,7 @@ class Committer:
         self._worker.stop()
 
     def _append(
-        self, ring: Ring, append: Append, lines: Sequence[bytes], named: Sequence[Disclosure | None]
+        self, ring: WriteRing, append: RingAppend, lines: Sequence[bytes], named: Sequence[Disclosure | None]
     ) -> Deferred[int]:
         done: Deferred[int] = Deferred()
 
@@ -131,7 +131,7 @@ class Committer:
         self._flying = True
         return done
 
-    def _completed(self, append: Append, result: int) -> int:
+    def _completed(self, append: RingAppend, result: int) -> int:
         if result < 0:
             raise OSError(-result, os.strerror(-result))
         if result != len(append.group.data):

@@ -23,10 +23,10 @@ from ...errors import RecordFailed
 from ...interfaces import ILineJournal, IMeter
 from ...options.audit_section import AuditSettings
 from ...repeat import Told
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from ..disclosures import Disclosure
-from .follower import Position
-from .group_commit import Committer, Ring
+from .follower import Cursor
+from .group_commit import Committer, WriteRing
 from .keeper import TrailKeeper
 from .record_line import encode_record
 
@@ -39,7 +39,7 @@ _TEND_S = 5.0
 
 
 @frozen(slots=True, kw_only=True)
-class Bounds:
+class JournalBounds:
     """How many records may wait for the disk.
 
     :param max_records: records that may wait at one time; further ones fail at once.
@@ -90,14 +90,14 @@ class Journal:
     def __init__(
         self,
         keeper: TrailKeeper,
-        worker: WorkerLike,
+        worker: TaskRunner,
         clock: IReactorTime,
         meter: IMeter,
         describe_gap: Callable[[int, str], Mapping[str, Any]],
         *,
-        bounds: Bounds | None = None,
+        bounds: JournalBounds | None = None,
         by_clock: bool = False,
-        make_ring: Callable[[], Ring] | None = None,
+        make_ring: Callable[[], WriteRing] | None = None,
         after_poll: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._keeper = keeper
@@ -105,7 +105,7 @@ class Journal:
         self._clock = clock
         self._meter = meter
         self._describe_gap = describe_gap
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or JournalBounds()
         self._by_clock = by_clock
         self._after_poll = after_poll
         self._runs_ahead = self._bounds.buffer_s > 0
@@ -146,7 +146,7 @@ class Journal:
         return self._keeper.reserve_left
 
     @property
-    def committed(self) -> Position | None:
+    def committed(self) -> Cursor | None:
         """The end of the records that are on disk; sinks may read up to here."""
         return self._keeper.committed
 

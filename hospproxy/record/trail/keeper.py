@@ -12,12 +12,12 @@ from ...errors import RecordFailed
 from ...signing_key import Signer
 from ..disclosures import Disclosure
 from . import marks, recovery
-from .current import Append, Current, Group, Plan, within
+from .current import CurrentFile, RecordGroup, RingAppend, RotationPlan, within
 from .ends import Publish, unpublished
-from .files import FULL, Files, JournalFile, OsFiles
-from .follower import Position
+from .files import FULL, JournalFile, OsFiles, TrailFiles
+from .follower import Cursor
 from .hash_chain import ChainHead, linked, linked_and_signed
-from .marks import Ended
+from .marks import EndedFile
 from .names import made
 from .record_line import encode_record
 from .scan import rest_of
@@ -59,26 +59,26 @@ class TrailKeeper:
         self,
         directory: Path,
         wall: Callable[[], float],
-        files: Files | None = None,
+        files: TrailFiles | None = None,
         *,
         signer: Signer,
-        plan: Plan | None = None,
+        plan: RotationPlan | None = None,
         publish: Publish = unpublished,
     ) -> None:
         self._directory = directory
         self._wall = wall
-        self._files: Files = files if files is not None else OsFiles()
+        self._files: TrailFiles = files if files is not None else OsFiles()
         self._signer = signer
-        self._plan = plan or Plan()
+        self._plan = plan or RotationPlan()
         self._publish = publish
-        self._now: Current | None = None
-        self._before: Ended | None = None
+        self._now: CurrentFile | None = None
+        self._before: EndedFile | None = None
         self._head = ChainHead()
         self._reserve_ready = False
         self._tried_at: float | None = None
         self.journal: str | None = None
         self.path: Path | None = None
-        self.committed: Position | None = None
+        self.committed: Cursor | None = None
 
     @property
     def full(self) -> bool:
@@ -125,7 +125,7 @@ class TrailKeeper:
             except _NotKeptError as error:
                 raise RecordFailed(str(error)) from error
 
-    def prepare(self, lines: Sequence[bytes], named: Sequence[Disclosure | None] = ()) -> Append | None:
+    def prepare(self, lines: Sequence[bytes], named: Sequence[Disclosure | None] = ()) -> RingAppend | None:
         """Chain a group that the ring will append; call ``written`` or ``keep_after`` afterwards.
 
         :return: None if other work is due first, or the group is too long to hash here: use ``keep`` instead.
@@ -134,9 +134,9 @@ class TrailKeeper:
         size = sum(map(len, lines)) + sum(each.size for each in set(named) if each is not None)
         if now is None or now.reserve or self._is_over(now) or size > _MOST_BYTES:
             return None
-        return Append(now.file, now.size, self._chained(lines, named))
+        return RingAppend(now.file, now.size, self._chained(lines, named))
 
-    def written(self, append: Append) -> int:
+    def written(self, append: RingAppend) -> int:
         """Take note that the whole group is on disk; return how many disclosure records it holds.
 
         :raise OSError: the file was removed meanwhile: call ``keep_after``.
@@ -217,7 +217,7 @@ class TrailKeeper:
         record = marks.begin(self.journal, name, number, wall, before, self._signer.key_id)
         line, head = linked_and_signed(encode_record(record), self._head, self._signer.sign)
         file = make(self._directory, name, line + b"\n")
-        self._now = Current(file, name, number, wall, wall, reserve)
+        self._now = CurrentFile(file, name, number, wall, wall, reserve)
         self.path = self._directory / name
         self._wrote(line + b"\n", 1, head)
 
@@ -227,13 +227,13 @@ class TrailKeeper:
         self._remember(group)
         return group.of_sets
 
-    def _chained(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> Group:
+    def _chained(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> RecordGroup:
         new: dict[str, None] = {}
         whole = self._with_sets(lines, named, new) if any(named) else lines
         chained, head = linked(whole, self._head)
-        return Group(b"\n".join((*chained, b"")), len(whole), head, new, len(whole) - len(lines))
+        return RecordGroup(b"\n".join((*chained, b"")), len(whole), head, new, len(whole) - len(lines))
 
-    def _remember(self, group: Group) -> None:
+    def _remember(self, group: RecordGroup) -> None:
         if group.sets and self._now is not None:  # only after the write: a failed write is cut off again
             self._now.remember(group.sets)
 
@@ -297,10 +297,10 @@ class TrailKeeper:
         assert self.journal is not None
         now.add(data, records)
         self._head = head
-        self.committed = Position(self.journal, now.number, now.size, head.seq)
+        self.committed = Cursor(self.journal, now.number, now.size, head.seq)
         self._publish(self.committed, closed=False)
 
-    def _cut_back(self, now: Current) -> None:
+    def _cut_back(self, now: CurrentFile) -> None:
         try:
             now.file.truncate(now.size)
         except OSError:
@@ -322,7 +322,7 @@ class TrailKeeper:
         elif self._is_over(now):
             self._end()
 
-    def _is_over(self, now: Current) -> bool:
+    def _is_over(self, now: CurrentFile) -> bool:
         age = self._wall() - now.begun
         return now.size >= self._plan.rotate_bytes or not within(age, self._plan.rotate_s)
 
@@ -346,7 +346,7 @@ class TrailKeeper:
         rest = None
         with suppress(OSError, EOFError), self._files.read(self._directory, now.name) as file:
             rest = rest_of(file, now.size)
-        self._before = Ended(
+        self._before = EndedFile(
             now.name, now.number, now.records, now.size, now.content.hexdigest(), self._head, how, rest
         )
 

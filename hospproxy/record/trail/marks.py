@@ -12,11 +12,11 @@ from attrs import frozen
 
 from ..describe import VERSION, Record, timestamp
 from .hash_chain import ChainHead
-from .scan import Rest
+from .scan import FileTail
 
 
 @frozen(slots=True)
-class Ended:
+class EndedFile:
     """A file that is complete: nothing is appended to it any more.
 
     :param name: of the file.
@@ -37,10 +37,10 @@ class Ended:
     sha256: str
     head: ChainHead
     how: str
-    rest: Rest | None = None
+    rest: FileTail | None = None
 
 
-def begin(journal: str, name: str, number: int, wall: float, before: Ended | None, key_id: str) -> Record:
+def begin(journal: str, name: str, number: int, wall: float, before: EndedFile | None, key_id: str) -> Record:
     """Make the first record of a file, which ties the file to the one before it.
 
     :param before: the file that this one continues; None for the first file of the journal.
@@ -58,7 +58,7 @@ def begin(journal: str, name: str, number: int, wall: float, before: Ended | Non
     }
 
 
-def _continues(before: Ended) -> dict[str, Any]:
+def _continues(before: EndedFile) -> dict[str, Any]:
     rest = before.rest
     return {
         "file": before.name,

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ...interfaces import ILineJournal
 from ...repeat import Told
 from ..disclosures import Disclosure
-from .follower import Position
+from .follower import Cursor
 
 
 @implementer(ILineJournal)
@@ -20,7 +20,7 @@ class NullJournal:
 
     trouble = None
     full = False
-    committed: Position | None = None
+    committed: Cursor | None = None
 
     def append(
         self,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .files import Files
+from .files import TrailFiles
 from .hash_chain import ChainHead
-from .marks import Ended
+from .marks import EndedFile
 from .names import TOMBSTONE, FileName, of_journal
 from .scan import rest_of, scan
 
 
-def newest(files: Files, directory: Path, journal: str) -> Ended | None:
+def newest(files: TrailFiles, directory: Path, journal: str) -> EndedFile | None:
     """The file that the next one continues; None if the journal has no files.
 
     A line torn by a crash stays as it is, where it is. The next file's first record mentions it.
@@ -23,11 +23,11 @@ def newest(files: Files, directory: Path, journal: str) -> Ended | None:
         return None
     last = next((name for name in reversed(names) if name.form != TOMBSTONE), names[-1])
     if last.form == TOMBSTONE:  # upkeep never removes the newest file, so it was tampered with
-        return Ended(last.stem, last.number, 0, 0, "", ChainHead(), "unreadable")
+        return EndedFile(last.stem, last.number, 0, 0, "", ChainHead(), "unreadable")
     return _ended(files, directory, last, names[-1].number)
 
 
-def _ended(files: Files, directory: Path, name: FileName, number: int) -> Ended:
+def _ended(files: TrailFiles, directory: Path, name: FileName, number: int) -> EndedFile:
     try:
         with files.read(directory, name.name) as file:
             found = scan(file)
@@ -37,4 +37,4 @@ def _ended(files: Files, directory: Path, name: FileName, number: int) -> Ended:
     how = "closed" if found.closed and rest is None else "recovered"
     if not found.records:
         how = "unreadable"
-    return Ended(name.stem, number, found.records, found.size, found.sha256, found.head, how, rest)
+    return EndedFile(name.stem, number, found.records, found.size, found.sha256, found.head, how, rest)

@@ -18,7 +18,7 @@ MAX_LINE = 8 << 20
 
 
 @frozen(slots=True)
-class Signed:
+class SignedMark:
     """A signed record, with the totals of what precedes it in its file.
 
     :param line: without its end.
@@ -78,14 +78,14 @@ def record_of(line: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _nothing(_signed: Signed) -> None:
+def _nothing(_signed: SignedMark) -> None:
     return None
 
 
 def scan(
     file: BinaryIO,
     limit: int | None = None,
-    visit: Callable[[Signed], None] = _nothing,
+    visit: Callable[[SignedMark], None] = _nothing,
     watch: frozenset[bytes] = frozenset(),
 ) -> Scan:
     """Read a file from the start to its end, a limit, or the first line that does not fit the chain.
@@ -111,7 +111,7 @@ def scan(
 
 
 def _take(
-    found: Scan, lines: list[bytes], data: bytes, visit: Callable[[Signed], None], watch: frozenset[bytes]
+    found: Scan, lines: list[bytes], data: bytes, visit: Callable[[SignedMark], None], watch: frozenset[bytes]
 ) -> None:
     """The loop for each of a million records, so it uses local names and one format and one hash per record."""
     seq, prev = found.head.seq, found.head.hash
@@ -130,7 +130,7 @@ def _take(
             if not found.records:
                 head = found.before
                 seq = head.seq
-            visit(Signed(line, record, found.records, found.size, found.sha256, head))
+            visit(SignedMark(line, record, found.records, found.size, found.sha256, head))
             found.head = ChainHead(seq, prev, hash_of(line))
             found.signed_seq = seq + 1
             closed = record.get("closing") is True
@@ -161,7 +161,7 @@ def _signed_record(found: Scan, line: bytes, head: ChainHead) -> dict[str, Any] 
 
 
 @frozen(slots=True)
-class Rest:
+class FileTail:
     """The bytes after a file's valid part.
 
     :param lines: number of complete lines in them.
@@ -174,7 +174,7 @@ class Rest:
     records: int
 
 
-def rest_of(file: BinaryIO, offset: int) -> Rest | None:
+def rest_of(file: BinaryIO, offset: int) -> FileTail | None:
     """Describe the bytes after an offset; None if there are none."""
     file.seek(offset)
     content = hashlib.sha256()
@@ -184,4 +184,4 @@ def rest_of(file: BinaryIO, offset: int) -> Rest | None:
         size += len(line)
         lines += line.endswith(b"\n")
         records += line.endswith(b"}\n") and link_of(line[:-1]) is not None
-    return Rest(size, content.hexdigest(), lines, records) if size else None
+    return FileTail(size, content.hexdigest(), lines, records) if size else None

@@ -17,8 +17,8 @@ from attrs import define, field, frozen
 
 from ...folders import sync_folder
 from ...signing_key import Signer
-from .files import Files, OsFiles, locked
-from .follower import Position
+from .files import OsFiles, TrailFiles, locked
+from .follower import Cursor
 from .hash_chain import signed
 from .marks import is_older, tombstone
 from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
@@ -34,7 +34,7 @@ def _never(_journal: str) -> int | None:
 
 
 @define(slots=True)
-class Tended:
+class UpkeepResult:
     """The result of one run over the folder.
 
     :param packed: files compressed.
@@ -48,7 +48,7 @@ class Tended:
 
 
 @frozen(slots=True)
-class Tender:
+class TrailUpkeep:
     """Compresses and removes closed files.
 
     :param directory: of the journal.
@@ -64,14 +64,14 @@ class Tender:
     wall: Callable[[], float]
     retention_days: float = 0.0
     needed_from: Callable[[str], int | None] = _never
-    files: Files = field(factory=OsFiles)
+    files: TrailFiles = field(factory=OsFiles)
 
-    def run(self, *current: Position) -> Tended:
+    def run(self, *current: Cursor) -> UpkeepResult:
         """Compress and remove what is due, in the given journals and in those that no process has locked.
 
         :param current: where journals are being written; these files and later ones are not touched.
         """
-        done = Tended()
+        done = UpkeepResult()
         for each in current:
             self._tend(each.journal, each.number, done)
         names = [file for name in self.files.names(self.directory) if (file := parse(name)) is not None]
@@ -90,7 +90,7 @@ class Tender:
                 os.close(lock)
         return done
 
-    def _tend(self, journal: str, current: int, done: Tended) -> None:
+    def _tend(self, journal: str, current: int, done: UpkeepResult) -> None:
         # The folder is listed once, and a compressed file is opened only when it may be removed: there may be
         # tens of thousands.
         names = of_journal(self.files.names(self.directory), journal)
@@ -103,7 +103,7 @@ class Tender:
             except (OSError, EOFError, ValueError) as error:
                 done.troubles.append(f"{name.name}: {error}")
 
-    def _tend_one(self, name: FileName, after: FileName | None, done: Tended) -> None:
+    def _tend_one(self, name: FileName, after: FileName | None, done: UpkeepResult) -> None:
         if after is None:
             raise ValueError("the next file is missing")
         may_go = self._may_go(name, after)

@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 from attrs import define, field, frozen
 
 from ...signing_key import PublicKeys
-from .differences import Line, differences
-from .files import Files, OsFiles
+from .differences import ChainedLine, differences
+from .files import OsFiles, TrailFiles
 from .hash_chain import NOTHING, ChainHead, hash_of, is_signed_by, link_of
 from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
-from .scan import MAX_LINE, Scan, Signed, record_of, rest_of, scan
+from .scan import MAX_LINE, Scan, SignedMark, record_of, rest_of, scan
 
 MOST = 1000
 """Problems listed by text; further ones are only counted."""
@@ -119,7 +119,7 @@ class _Start:
 @define(slots=True)
 class _Journal:
     directory: Path
-    files: Files
+    files: TrailFiles
     names: list[FileName]
     keys: PublicKeys
     watch: frozenset[bytes]
@@ -256,7 +256,7 @@ class _Journal:
         elif self.last.seq and (before.seq, before.hash) != (self.last.seq, self.last.hash):
             self.report.problem(name.name, "does not continue the last record of the file before it")
 
-    def _check_signed(self, name: FileName, signed: Signed) -> None:
+    def _check_signed(self, name: FileName, signed: SignedMark) -> None:
         link = link_of(signed.line)
         seq = link.seq if link is not None else 0
         record = signed.record
@@ -336,7 +336,7 @@ class _Journal:
             )
 
 
-def _lines(file: BinaryIO, limit: int | None) -> Iterator[Line]:
+def _lines(file: BinaryIO, limit: int | None) -> Iterator[ChainedLine]:
     left = limit
     for place in range(1, 1 << 62):
         line = file.readline(MAX_LINE if left is None else min(MAX_LINE, left))
@@ -347,4 +347,4 @@ def _lines(file: BinaryIO, limit: int | None) -> Iterator[Line]:
         if left is not None:
             left -= len(line)
         line = line.removesuffix(b"\n")
-        yield Line(place, link_of(line), hash_of(line))
+        yield ChainedLine(place, link_of(line), hash_of(line))

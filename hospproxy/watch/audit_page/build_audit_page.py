@@ -12,9 +12,9 @@ from ... import audit_users as users
 from ...clocks import wall
 from ...config import Settings
 from ...interfaces import IJournal, ITrailReader
-from ...worker import Worker
+from ...worker import TaskThread
 from .login import LogIn
-from .looks import Looks
+from .looks import AuditLooks
 from .page import AuditPage
 from .pages import Pages
 
@@ -38,14 +38,14 @@ class AuditPageService:
     ) -> None:
         self._settings = settings
         # Two threads: guessed passwords must not delay the pages of logged-in auditors.
-        self._passwords = Worker(reactor, "audit-passwords")
-        self._rendering = Worker(reactor, "audit-pages")
+        self._passwords = TaskThread(reactor, "audit-passwords")
+        self._rendering = TaskThread(reactor, "audit-pages")
         options = settings.audit_page
         self._reader = reader
         path = settings.audit_users_path
         login = LogIn(path, self._passwords, reactor, pseudonym, options.remember_s)
         pages = Pages(reader, self._rendering, wall, options.rows, options.report_rows)
-        self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall)
+        self.page = AuditPage(pages, login, AuditLooks(pseudonym), journal, reactor, wall)
 
     def start(self) -> Deferred[None]:
         """Create the first user if there is no users file, so that an auditor can log in."""

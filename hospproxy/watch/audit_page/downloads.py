@@ -17,7 +17,7 @@ from . import html
 
 
 @frozen(slots=True)
-class Format:
+class DownloadFormat:
     """One format in which the audit page exports rows.
 
     :param function: name of the function in ``hospproxy.record.export`` that encodes the rows.
@@ -29,9 +29,9 @@ class Format:
 
 
 FORMATS = {
-    "csv": Format("csv_lines", b"text/csv; charset=utf-8; header=present", "csv"),
-    "jsonl": Format("jsonl_lines", b"application/jsonl", "jsonl"),
-    "fhir": Format("fhir_lines", b"application/fhir+ndjson", "fhir.ndjson"),
+    "csv": DownloadFormat("csv_lines", b"text/csv; charset=utf-8; header=present", "csv"),
+    "jsonl": DownloadFormat("jsonl_lines", b"application/jsonl", "jsonl"),
+    "fhir": DownloadFormat("fhir_lines", b"application/fhir+ndjson", "fhir.ndjson"),
 }
 
 
@@ -47,12 +47,12 @@ def maker(name: str, reader: ITrailReader) -> Maker:
     made: Any = getattr(export, FORMATS[name].function)
     if name != "fhir":
         return partial(made)
-    sets = Sets(reader)
+    sets = DisclosureSets(reader)
     return lambda rows: made(sets.beside(rows), sets.known.get)
 
 
 @frozen(slots=True)
-class Sets:
+class DisclosureSets:
     """The patients in the disclosure sets of an export; large sets are left out.
 
     :ivar known: patients by the set's hash; the last ``_SETS`` sets.

@@ -82,7 +82,7 @@ RESOURCES = ("hospitals", "staffs", "patients", "notes")
 
 
 @frozen(slots=True)
-class Field:
+class RecordField:
     """One field of a record, as the page shows it.
 
     :param name: its path ("who.name").
@@ -95,7 +95,7 @@ class Field:
     meaning: str
 
 
-def flat(record: Mapping[str, Any], prefix: str = "") -> list[Field]:
+def flat(record: Mapping[str, Any], prefix: str = "") -> list[RecordField]:
     """Return every field of a record, in order; nested objects are flattened."""
     found = []
     for name, value in record.items():
@@ -103,7 +103,7 @@ def flat(record: Mapping[str, Any], prefix: str = "") -> list[Field]:
         if isinstance(value, Mapping) and value:
             found += flat(value, path + ".")
         else:
-            found.append(Field(path, _words(value), _meaning(path)))
+            found.append(RecordField(path, _words(value), _meaning(path)))
     return found
 
 

@@ -20,8 +20,8 @@ from ... import audit_users as users
 from ...arrival.front.trust import source_of
 from ...guard.credentials import Credentials
 from ...single_flight import SingleFlight
-from ...worker import WorkerLike
-from .login_delay import Slowing
+from ...worker import TaskRunner
+from .login_delay import LoginDelay
 
 MOST_REMEMBERED = 1000
 LOOK_AGAIN_S = 2.0
@@ -38,7 +38,7 @@ class LoggedIn:
 
 
 @frozen(slots=True)
-class Wrong:
+class WrongLogin:
     """The name or the password is wrong.
 
     :param known: whether a user has this name.
@@ -57,7 +57,7 @@ class TooManyLogins:
     known: bool
 
 
-Verdict = LoggedIn | Wrong | TooManyLogins
+Verdict = LoggedIn | WrongLogin | TooManyLogins
 
 
 class LogIn:
@@ -74,7 +74,7 @@ class LogIn:
     def __init__(
         self,
         path: Path,
-        worker: WorkerLike,
+        worker: TaskRunner,
         clock: Any,
         pseudonym: Callable[[str], str],
         remember_s: float,
@@ -89,11 +89,11 @@ class LogIn:
         self._users: users.Users = {}
         self._stamp: Stamp = None
         self._looked: float | None = None
-        self._slowing = Slowing(clock.seconds)
+        self._slowing = LoginDelay(clock.seconds)
         self._refreshing: SingleFlight[None] = SingleFlight()
 
     async def judge(self, credentials: Credentials, address: str) -> Verdict:
-        """Check credentials. Remembered ones pass at once; others may be delayed (``Slowing``).
+        """Check credentials. Remembered ones pass at once; others may be delayed (``LoginDelay``).
 
         :param address: of the client.
         """
@@ -110,7 +110,7 @@ class LogIn:
         users_then = self._users
         right = await self._try(credentials, address, name, wait)
         if not right:
-            return Wrong(known)
+            return WrongLogin(known)
         if self._users is users_then:  # otherwise the password may have been changed since
             self._remember(mark)
         return LoggedIn(credentials.name)

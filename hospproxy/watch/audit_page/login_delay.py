@@ -27,7 +27,7 @@ class _Tally:
     last: float = 0.0
 
 
-class Slowing:
+class LoginDelay:
     """Computes how long the next login from an address, or for a name, must wait.
 
     :param seconds: returns monotonic time.

@@ -16,7 +16,7 @@ _TEXT = 200
 
 
 @define(slots=True)
-class Look:
+class AuditLook:
     """One request to the audit page while it is processed.
 
     :param who: the record's ``who``.
@@ -36,7 +36,7 @@ class Look:
 
 
 @frozen(slots=True)
-class Looks:
+class AuditLooks:
     """Builds the audit record of each look, and the ``who`` in it.
 
     :param pseudonym: returns what stands for a claimed name, which may be a mistyped password
@@ -57,7 +57,7 @@ class Looks:
         hidden = {"name_hmac": self.pseudonym(name)}
         return {"id": None, "name": name[:_TEXT] if known else None, "certainty": "claimed", **hidden}
 
-    def record(self, look: Look, status: int | None, duration_s: float) -> dict[str, Any]:
+    def record(self, look: AuditLook, status: int | None, duration_s: float) -> dict[str, Any]:
         """Build the record of a finished look.
 
         :param status: of the response; None: the client left before there was one.

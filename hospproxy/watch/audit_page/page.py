@@ -17,8 +17,8 @@ from ...record.search.filters import BadFilterError
 from ...record.search.rows import IndexAway, NoIndexYet
 from . import html, routes
 from .login import LoggedIn, LogIn, TooManyLogins, Verdict
-from .looks import Look, Looks
-from .pages import Context, PageNotFound, Pages
+from .looks import AuditLook, AuditLooks
+from .pages import PageContext, PageNotFound, Pages
 
 _CHALLENGE = ((b"www-authenticate", b'Basic realm="hospproxy audit", charset="UTF-8"'),)
 _ALLOW = ((b"allow", b"GET, HEAD"),)
@@ -43,7 +43,7 @@ class AuditPage:
         self,
         pages: Pages,
         login: LogIn,
-        looks: Looks,
+        looks: AuditLooks,
         journal: IJournal,
         clock: Any,
         wall: Callable[[], float],
@@ -66,7 +66,7 @@ class AuditPage:
         if credentials is None:
             # Every browser's first request comes without credentials. It discloses nothing, so it is not recorded.
             return _words(401, "Log in as a user that was added with hospproxy-audit user.", _CHALLENGE)
-        look = Look(
+        look = AuditLook(
             request, self._looks.claimed(credentials.name, False), self._wall(), self._clock.seconds()
         )
         found = routes.find(request.path)
@@ -81,7 +81,7 @@ class AuditPage:
         return answer
 
     async def _judged(
-        self, request: Request, credentials: Credentials, look: Look, found: routes.PageRoute | None
+        self, request: Request, credentials: Credentials, look: AuditLook, found: routes.PageRoute | None
     ) -> Response:
         verdict = await self._login.judge(credentials, request.client.address)
         if not isinstance(verdict, LoggedIn):
@@ -110,7 +110,7 @@ class AuditPage:
             self._log.error("the audit page cannot query the audit database: {why}", why=str(error))
         return await self._pages.message(user, 503, title, words, _TRY_LATER)
 
-    def _refused(self, credentials: Credentials, verdict: Verdict, look: Look) -> Response:
+    def _refused(self, credentials: Credentials, verdict: Verdict, look: AuditLook) -> Response:
         look.action = "log-in failure"
         look.who = self._looks.claimed(credentials.name, getattr(verdict, "known", False))
         if isinstance(verdict, TooManyLogins):
@@ -118,21 +118,21 @@ class AuditPage:
         return _words(401, "The name or the password is wrong.", _CHALLENGE)
 
     async def _page(
-        self, request: Request, look: Look, found: routes.PageRoute | None, user: str
+        self, request: Request, look: AuditLook, found: routes.PageRoute | None, user: str
     ) -> Response:
         if found is None:
             raise PageNotFound("There is no such page.")
         if request.method not in ("GET", "HEAD"):
             words = "The audit trail is read-only: use GET or HEAD."
             return await self._pages.message(user, 405, "Not allowed", words, _ALLOW)
-        return await self._pages.answer(Context(request, found, look, user))
+        return await self._pages.answer(PageContext(request, found, look, user))
 
-    async def _record(self, look: Look, status: int | None) -> None:
+    async def _record(self, look: AuditLook, status: int | None) -> None:
         passed = self._clock.seconds() - look.started
         record = self._looks.record(look, status, passed)
         await self._journal.append(record)
 
-    async def _record_of_gone(self, look: Look) -> None:
+    async def _record_of_gone(self, look: AuditLook) -> None:
         try:
             await self._record(look, None)
         except RecordFailed as failed:  # the client is gone, so there is no response to withhold

@@ -13,13 +13,13 @@ from twisted.internet.defer import DeferredSemaphore
 from ...interfaces import ITrailReader
 from ...messages import Request, Response
 from ...record.search.filters import BadFilterError, Filters
-from ...record.search.rows import IndexRow, Key, RowName
+from ...record.search.rows import IndexRow, RowKey, RowName
 from ...record.trail.hash_chain import hash_of
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from . import downloads, html, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
-from .looks import Look
-from .routes import PageRoute, Question
+from .looks import AuditLook
+from .routes import PageQuery, PageRoute
 
 COUNTED = 2000
 """Newest records of one patient that the table of people counts."""
@@ -35,7 +35,7 @@ class PageNotFound(Exception):
 
 
 @frozen(slots=True)
-class Context:
+class PageContext:
     """One request for a page, from an auditor who is logged in.
 
     :param look: what will be recorded; the pages add their filters and ids to it.
@@ -44,7 +44,7 @@ class Context:
 
     request: Request
     route: PageRoute
-    look: Look
+    look: AuditLook
     user: str
 
 
@@ -61,7 +61,7 @@ class Pages:
     def __init__(
         self,
         reader: ITrailReader | None,
-        worker: WorkerLike,
+        worker: TaskRunner,
         wall: Callable[[], float],
         rows: int,
         report_rows: int,
@@ -82,7 +82,7 @@ class Pages:
             **dict.fromkeys(routes.EXPORTS, self._export),
         }
 
-    async def answer(self, context: Context) -> Response:
+    async def answer(self, context: PageContext) -> Response:
         """Build the page, or the export, that a route names.
 
         :raise BadFilterError: a parameter cannot be used.
@@ -115,7 +115,7 @@ class Pages:
         }
         return await self._rendered("search.html", user, values, 400)
 
-    async def _search(self, context: Context, reader: ITrailReader) -> Response:
+    async def _search(self, context: PageContext, reader: ITrailReader) -> Response:
         asked = self._asked(context)
         page = await reader.page(asked.filters, asked.after, self._rows)
         values = self._form(asked.filters, asked.given) | self._listed(routes.SEARCH, asked, page)
@@ -123,7 +123,7 @@ class Pages:
         values["error"] = None
         return await self._rendered("search.html", context.user, values, lag=await self._newest(reader))
 
-    async def _trouble(self, context: Context, reader: ITrailReader) -> Response:
+    async def _trouble(self, context: PageContext, reader: ITrailReader) -> Response:
         given = routes.words_of(context.request.query)
         chosen = given.pop("window", "24h")
         if chosen not in WINDOWS:
@@ -139,24 +139,24 @@ class Pages:
             "windows": [(name, words, name == chosen) for name, (words, _) in WINDOWS.items()],
             "window": WINDOWS[chosen][0],
             "failures": [
-                (many, views.Cell(place, routes.address(routes.SEARCH, Filters(address=place, since=since))))
+                (many, views.TableCell(place, routes.address(routes.SEARCH, Filters(address=place, since=since))))
                 for place, many in summary.login_failures
             ],
             "refusals": [
-                (many, views.Cell(route, routes.address(
+                (many, views.TableCell(route, routes.address(
                     routes.SEARCH, Filters(route=route, outcome="refused", since=since))))
                 for route, many in summary.refusals
             ],
         }  # fmt: skip
         return await self._rendered("trouble.html", context.user, values, lag=summary.newest)
 
-    async def _patient(self, context: Context, reader: ITrailReader) -> Response:
+    async def _patient(self, context: PageContext, reader: ITrailReader) -> Response:
         patient = context.route.values[0]
         asked = self._asked(context, patient=patient)
         async with _turn(self._patients):
             return await self._of_patient(context.user, patient, asked, reader)
 
-    async def _of_patient(self, user: str, patient: str, asked: Question, reader: ITrailReader) -> Response:
+    async def _of_patient(self, user: str, patient: str, asked: PageQuery, reader: ITrailReader) -> Response:
         rows, more = await reports.collect(reader, asked.filters, COUNTED)
         people = views.people(rows, patient)
         shown = rows[: self._rows]
@@ -177,13 +177,13 @@ class Pages:
         }
         return await self._rendered("patient.html", user, values, lag=await self._newest(reader))
 
-    async def _disclosures(self, context: Context, reader: ITrailReader) -> Response:
+    async def _disclosures(self, context: PageContext, reader: ITrailReader) -> Response:
         patient = context.route.values[0]
         asked = self._asked(context, patient=patient)
         async with _turn(self._reports):
             return await self._report(context.user, patient, asked, reader)
 
-    async def _report(self, user: str, patient: str, asked: Question, reader: ITrailReader) -> Response:
+    async def _report(self, user: str, patient: str, asked: PageQuery, reader: ITrailReader) -> Response:
         rows, more = await reports.collect(reader, evolve(asked.filters, kind="request"), self._report_rows)
         newest, made = await self._newest(reader), self._wall()
 
@@ -201,7 +201,7 @@ class Pages:
 
         return await self._rendered("report.html", user, values, lag=newest)
 
-    async def _record(self, context: Context, reader: ITrailReader) -> Response:
+    async def _record(self, context: PageContext, reader: ITrailReader) -> Response:
         routes.question(routes.words_of(context.request.query))  # raises for unusable parameters
         row = await reader.row(_name(context.route))
         if row is None:
@@ -218,13 +218,13 @@ class Pages:
         }
         return await self._rendered("record.html", context.user, values, lag=await self._newest(reader))
 
-    async def _export(self, context: Context, reader: ITrailReader) -> Response:
+    async def _export(self, context: PageContext, reader: ITrailReader) -> Response:
         asked = self._asked(context)
         stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
         rows = await downloads.begun(reader.rows(asked.filters))
         return downloads.answer(routes.EXPORTS[context.route.template], reader, rows, stamp)
 
-    def _asked(self, context: Context, **fixed: Any) -> Question:
+    def _asked(self, context: PageContext, **fixed: Any) -> PageQuery:
         asked = routes.question(routes.words_of(context.request.query), **fixed)
         context.look.filters = asked.filters
         return asked
@@ -241,7 +241,7 @@ class Pages:
             ),
         }
 
-    def _listed(self, path: str, asked: Question, page: Any) -> dict[str, Any]:
+    def _listed(self, path: str, asked: PageQuery, page: Any) -> dict[str, Any]:
         filters = asked.filters
         fixed = ("trouble", "since") if path == routes.TROUBLE else ()
         return {
@@ -287,7 +287,7 @@ async def _related(reader: ITrailReader, row: IndexRow) -> list[IndexRow]:
     request = views.text(row.record, "on_behalf_of", "request_id") or views.text(row.record, "request_id")
     if not request:
         return []
-    found: dict[Key, IndexRow] = {}
+    found: dict[RowKey, IndexRow] = {}
     # Searches leave intents out unless the kind asks for them.
     for filters in (
         Filters(request_id=request, own=True),
@@ -332,6 +332,8 @@ def _period(path: str, filters: Filters) -> str:
     return routes.address(path, Filters(since=filters.since, until=filters.until))
 
 
-def _exports(filters: Filters) -> list[views.Cell]:
+def _exports(filters: Filters) -> list[views.TableCell]:
     words = {"csv": "CSV", "jsonl": "JSON Lines", "fhir": "FHIR AuditEvents"}
-    return [views.Cell(words[name], routes.address(path, filters)) for path, name in routes.EXPORTS.items()]
+    return [
+        views.TableCell(words[name], routes.address(path, filters)) for path, name in routes.EXPORTS.items()
+    ]

@@ -10,7 +10,7 @@ import attrs
 from attrs import field, frozen
 
 from ...record.search.filters import BadFilterError, Filters, decode_key, encode_key, parse
-from ...record.search.rows import Key
+from ...record.search.rows import RowKey
 
 _TEXT = 200
 _MOST_PAIRS = 40
@@ -117,7 +117,7 @@ def path(template: str, *values: object) -> str:
 
 
 @frozen(slots=True)
-class Question:
+class PageQuery:
     """A query string as filters, with the row to continue after.
 
     :param after: key of the last row that was shown.
@@ -125,7 +125,7 @@ class Question:
     """
 
     filters: Filters = field(factory=Filters)
-    after: Key | None = None
+    after: RowKey | None = None
     given: dict[str, str] = field(factory=dict)
 
 
@@ -151,7 +151,7 @@ def words_of(query: bytes | None) -> dict[str, str]:
     return found
 
 
-def question(given: dict[str, str], **fixed: Any) -> Question:
+def question(given: dict[str, str], **fixed: Any) -> PageQuery:
     """Build the question from a query's parameters.
 
     :param fixed: filters that the page itself sets.
@@ -160,7 +160,7 @@ def question(given: dict[str, str], **fixed: Any) -> Question:
     # <input type="datetime-local"> sends no time zone; the form says UTC, so it is read as UTC.
     filters = attrs.evolve(parse((name, value) for name, value in given.items() if name != "after"), **fixed)
     after = decode_key(given["after"]) if "after" in given else None
-    return Question(filters, after, given)
+    return PageQuery(filters, after, given)
 
 
 def pairs_of(filters: Filters) -> list[tuple[str, str]]:
@@ -175,7 +175,7 @@ def _spelled(name: str, value: Any) -> str:
     return "1" if value is True else str(value)
 
 
-def address(path: str, filters: Filters, after: Key | None = None, /, **changes: Any) -> str:
+def address(path: str, filters: Filters, after: RowKey | None = None, /, **changes: Any) -> str:
     """Build a link for these filters.
 
     :param changes: filters to replace; None removes one.

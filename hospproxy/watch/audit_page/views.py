@@ -40,7 +40,7 @@ def machine_time(seconds: float) -> str:
 
 
 @frozen(slots=True)
-class Cell:
+class TableCell:
     """A text, with a link if ``href`` is set."""
 
     text: str
@@ -60,14 +60,14 @@ class RowView:
 
     time: str
     machine: str
-    who: Cell
+    who: TableCell
     what: str
-    patient: Cell
+    patient: TableCell
     outcome: str
     status: str
     tone: str
-    where: Cell
-    request: Cell
+    where: TableCell
+    request: TableCell
     note: str
     href: str
 
@@ -164,30 +164,30 @@ def _object(record: Mapping[str, Any]) -> str:
     return "".join(f" {each}" for each in (resource, number) if each)
 
 
-def _who(record: Mapping[str, Any], filters: Filters) -> Cell:
+def _who(record: Mapping[str, Any], filters: Filters) -> TableCell:
     label = who_name(record)
     asked = text(record, "who", "name") or text(record, "who", "id")
     if not asked:
         asked = text(record, "on_behalf_of", "name") or text(record, "on_behalf_of", "id")
     if not asked:
-        return Cell(label)
+        return TableCell(label)
     whose = "staff" if is_proved(record) else "auditor" if is_of_auditor(record) else "claimed"
     persons = {"staff": None, "claimed": None, "auditor": None, whose: asked}
-    return Cell(label, address(routes.SEARCH, filters, None, **persons))
+    return TableCell(label, address(routes.SEARCH, filters, None, **persons))
 
 
-def _patient(record: Mapping[str, Any]) -> Cell:
+def _patient(record: Mapping[str, Any]) -> TableCell:
     patient = text(record, "patient_id")
-    return Cell(patient, routes.path(routes.PATIENT, patient)) if patient else Cell("")
+    return TableCell(patient, routes.path(routes.PATIENT, patient)) if patient else TableCell("")
 
 
-def _narrowed(filters: Filters, name: str, value: str) -> Cell:
-    return Cell(value, address(routes.SEARCH, filters, None, **{name: value}) if value else None)
+def _narrowed(filters: Filters, name: str, value: str) -> TableCell:
+    return TableCell(value, address(routes.SEARCH, filters, None, **{name: value}) if value else None)
 
 
-def _request(record: Mapping[str, Any]) -> Cell:
+def _request(record: Mapping[str, Any]) -> TableCell:
     value = text(record, "on_behalf_of", "request_id") or text(record, "request_id")
-    return Cell(value, address(routes.SEARCH, Filters(request_id=value, own=True)) if value else None)
+    return TableCell(value, address(routes.SEARCH, Filters(request_id=value, own=True)) if value else None)
 
 
 def _note(row: IndexRow) -> str:
@@ -202,7 +202,7 @@ def _note(row: IndexRow) -> str:
 
 
 @frozen(slots=True)
-class Chip:
+class FilterChip:
     """An active filter, with a link that removes it."""
 
     label: str
@@ -210,7 +210,7 @@ class Chip:
     href: str
 
 
-def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[Chip]:
+def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[FilterChip]:
     """Make a chip for each active filter, so that the user can remove it.
 
     :param fixed: filters that the page itself sets, and that cannot be removed.
@@ -222,12 +222,12 @@ def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[Chip]:
             continue
         shown = clock(value) if name in ("since", "until") else "" if value is True else str(value)
         without = False if value is True else None
-        found.append(Chip(label, shown, address(path, filters, None, **{name: without})))
+        found.append(FilterChip(label, shown, address(path, filters, None, **{name: without})))
     return found
 
 
 @define(slots=True)
-class Person:
+class PersonCounts:
     """Counts of what one person did with one patient's data.
 
     :param read: reads of the patient's own records.
@@ -244,7 +244,7 @@ class Person:
     last: str = ""
 
 
-def people(rows: Iterable[IndexRow], patient: str) -> list[Person]:
+def people(rows: Iterable[IndexRow], patient: str) -> list[PersonCounts]:
     """Count what each person did with a patient's data; the most recent person comes first.
 
     A claimed name counts as a separate person: the client that tried a wrong password may be someone else. Looks of
@@ -252,7 +252,7 @@ def people(rows: Iterable[IndexRow], patient: str) -> list[Person]:
 
     :param rows: newest first.
     """
-    found: dict[str, Person] = {}
+    found: dict[str, PersonCounts] = {}
     for row in rows:
         record = row.record
         if record.get("kind") != "request":
@@ -262,7 +262,7 @@ def people(rows: Iterable[IndexRow], patient: str) -> list[Person]:
         when = clock(row.key.time_ms / 1000)
         if person is None:
             link = _who(record, Filters(patient=patient)).href
-            person = found[name] = Person(name, link, last=when)
+            person = found[name] = PersonCounts(name, link, last=when)
         person.first = when
         if OUTCOMES.get(text(record, "outcome")) != "good":
             person.refused += 1

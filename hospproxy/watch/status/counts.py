@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from ..merge import Family, Overview, Series, summable
+from ..merge import MetricFamily, MetricSeries, Overview, summable
 from ..table import PREFIX
 
 NEEDED: Final = (
@@ -110,14 +110,14 @@ def sample_of(overview: Overview) -> Sample:
     return Sample(counters, gauges, files, sinks)
 
 
-def _series(families: Iterable[Family]) -> Iterable[tuple[str, Series]]:
+def _series(families: Iterable[MetricFamily]) -> Iterable[tuple[str, MetricSeries]]:
     begin = len(PREFIX) + 1
     for family in families:
         for series in family.series:
             yield series.name[begin:], series
 
 
-def _read_gauge(gauges: dict[str, float], name: str, series: Series) -> None:
+def _read_gauge(gauges: dict[str, float], name: str, series: MetricSeries) -> None:
     value = series.value
     if value != value:  # NaN: a gauge that could not be read
         return

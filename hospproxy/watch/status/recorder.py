@@ -20,7 +20,7 @@ from ...background import Background
 from ...folders import write_whole
 from ...interfaces import IMeter
 from ...words import Signal
-from ...worker import WorkerLike
+from ...worker import TaskRunner
 from ..merge import Overview
 from . import changes
 from .counts import Sample, sample_of, since
@@ -56,7 +56,7 @@ class Recorder:
         path: Path,
         reactor: Any,
         wall: Callable[[], float],
-        worker: WorkerLike,
+        worker: TaskRunner,
         meter: IMeter,
         read: Callable[[], Awaitable[Overview]],
         alone: bool,

@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.front.forwarded import Hop, hops
-from hospproxy.arrival.front.trust import MAX_HOPS, Trust
+from hospproxy.arrival.front.forwarded import ForwardedHop, hops
+from hospproxy.arrival.front.trust import MAX_HOPS, TrustedProxies
 from hospproxy.messages import Client, Headers
 
-LISTED = Trust(Trust.of(["10.0.0.0/8", "2001:db8::/32"]).networks, "forwarded", "forwarded")
+LISTED = TrustedProxies(TrustedProxies.of(["10.0.0.0/8", "2001:db8::/32"]).networks, "forwarded", "forwarded")
 
 
-def read(*values: bytes) -> list[Hop]:
+def read(*values: bytes) -> list[ForwardedHop]:
     return list(hops(list(values), MAX_HOPS))
 
 
-def client(*fields: tuple[bytes, bytes], peer: str = "10.0.0.1", trust: Trust = LISTED) -> Client:
+def client(*fields: tuple[bytes, bytes], peer: str = "10.0.0.1", trust: TrustedProxies = LISTED) -> Client:
     return trust.identify(peer, "http", "h", Headers(fields), lambda: "new")
 
 
@@ -53,7 +53,7 @@ class FieldTests(SynchronousTestCase):
             (b'"192.0.2.9, 10.0.0.1"', ""),
             (b'""', ""),
         ):
-            self.assertEqual(read(b"for=" + node), [Hop(address)], node)
+            self.assertEqual(read(b"for=" + node), [ForwardedHop(address)], node)
 
     def test_elements(self) -> None:
         self.assertEqual(
@@ -61,13 +61,13 @@ class FieldTests(SynchronousTestCase):
                 b"For=192.0.2.9;Proto=HTTPS;by=203.0.113.4;host=a.example , for=_x ;proto=http",
                 b"for=10.0.0.3",
             ),
-            [Hop("10.0.0.3"), Hop("", "http"), Hop("192.0.2.9", "https")],
+            [ForwardedHop("10.0.0.3"), ForwardedHop("", "http"), ForwardedHop("192.0.2.9", "https")],
         )
-        self.assertEqual(read(b";;for=192.0.2.9;"), [Hop("192.0.2.9")])
-        self.assertEqual(read(b'host="a, for=1.1.1.1";for=192.0.2.9'), [Hop("192.0.2.9")])
-        self.assertEqual(read(rb'host="a\", for=1.1.1.1";for=192.0.2.9'), [Hop("192.0.2.9")])
-        self.assertEqual(read(rb'host="b, for=1.1.1.1\"";for=192.0.2.9'), [Hop("192.0.2.9")])
-        self.assertEqual(read(b"proto=ftp"), [Hop()])
+        self.assertEqual(read(b";;for=192.0.2.9;"), [ForwardedHop("192.0.2.9")])
+        self.assertEqual(read(b'host="a, for=1.1.1.1";for=192.0.2.9'), [ForwardedHop("192.0.2.9")])
+        self.assertEqual(read(rb'host="a\", for=1.1.1.1";for=192.0.2.9'), [ForwardedHop("192.0.2.9")])
+        self.assertEqual(read(rb'host="b, for=1.1.1.1\"";for=192.0.2.9'), [ForwardedHop("192.0.2.9")])
+        self.assertEqual(read(b"proto=ftp"), [ForwardedHop()])
 
     def test_what_is_no_element_ends_it(self) -> None:
         for value in (
@@ -75,7 +75,7 @@ class FieldTests(SynchronousTestCase):
             b"for =1.1.1.1", b"\xff=1", b";", b'for=1.1.1.1"',
         ):  # fmt: skip
             self.assertEqual(read(b"for=1.1.1.1," + value), [], value)
-            self.assertEqual(read(value + b",for=192.0.2.9")[:1], [Hop("192.0.2.9")], value)
+            self.assertEqual(read(value + b",for=192.0.2.9")[:1], [ForwardedHop("192.0.2.9")], value)
 
     def test_a_quote_that_is_left_open_swallows_nothing(self) -> None:
         for forged in (b'for="1.1.1.1', b'for="', b'host="a\\', b'"', b'for=1.1.1.1;x="y\\"', b"\\"):
@@ -94,7 +94,7 @@ class FieldTests(SynchronousTestCase):
     )
     def test_whatever_came_before_the_last_element_stands(self, before: list[str], address: str) -> None:
         values = [value.encode() for value in before]
-        self.assertEqual(read(*values, b"for=" + address.encode())[0], Hop(address))
+        self.assertEqual(read(*values, b"for=" + address.encode())[0], ForwardedHop(address))
 
     @given(st.lists(st.binary(max_size=40), max_size=3))
     def test_any_bytes_leave_the_peer_in_charge(self, values: list[bytes]) -> None:
@@ -134,9 +134,9 @@ class FollowingTests(SynchronousTestCase):
                   (b"x-forwarded-proto", b"https"), (b"cloudfront-forwarded-proto", b"https"))  # fmt: skip
         seen = {"forwarded": "192.0.2.9", "x-forwarded-for": "203.0.113.5"}
         for name, address in seen.items():
-            self.assertEqual(client(*fields, trust=Trust(LISTED.networks, name)).address, address)
+            self.assertEqual(client(*fields, trust=TrustedProxies(LISTED.networks, name)).address, address)
         for name in ("forwarded", "x-forwarded-proto", "cloudfront-forwarded-proto"):
-            trust = Trust(LISTED.networks, "forwarded", name)
+            trust = TrustedProxies(LISTED.networks, "forwarded", name)
             self.assertEqual(client(*fields, trust=trust).scheme, "https")
             others = [field for field in fields if field[0] != name.encode()]
             self.assertEqual(client(*others, trust=trust).scheme, "http", name)

@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.drain import FIRST_REQUEST_S
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
-from hospproxy.arrival.front.trust import Trust
+from hospproxy.arrival.front.trust import TrustedProxies
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import self_signed
-from hospproxy.arrival.tls.contexts import Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.contexts import TlsConnectionCreator, TlsContexts, TlsFactory
 from hospproxy.messages import Client
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
@@ -39,7 +39,7 @@ class Case(SynchronousTestCase):
         self.context = ListenerContext(
             handler=self.recorder,
             clock=self.clock,
-            trust=Trust.of(["192.0.2.7", "10.0.0.0/8"]),
+            trust=TrustedProxies.of(["192.0.2.7", "10.0.0.0/8"]),
             limits=ArrivalSettings(header_timeout_s=10, max_connections=3),
             new_id=lambda: "id",
             wall=lambda: 0.0,
@@ -143,7 +143,7 @@ class TakingOverTests(Case):
         credentials = self_signed(Path(self.mktemp()), [], NOW)
         http = Http1Factory(self.context)
         self.factory = ProxyHeaderFactory(
-            TlsFactory(Doorway(Contexts.of([credentials])), http, self.clock),
+            TlsFactory(TlsConnectionCreator(TlsContexts.of([credentials])), http, self.clock),
             self.context,
             self.context.trust,
         )

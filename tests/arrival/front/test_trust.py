@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.front.trust import MAX_HOPS, Trust, display_address, parse_address
+from hospproxy.arrival.front.trust import MAX_HOPS, TrustedProxies, display_address, parse_address
 from hospproxy.messages import Client, Headers
 
-LISTED = Trust.of(["10.0.0.0/8", "2001:db8::/32"])
+LISTED = TrustedProxies.of(["10.0.0.0/8", "2001:db8::/32"])
 
 
-def identify(peer: str, *fields: tuple[bytes, bytes], trust: Trust = LISTED) -> Client:
+def identify(peer: str, *fields: tuple[bytes, bytes], trust: TrustedProxies = LISTED) -> Client:
     return trust.identify(peer, "http", "h", Headers(fields), lambda: "new")
 
 
@@ -33,7 +33,7 @@ class TrustTests(SynchronousTestCase):
 
     def test_nobody_is_listed_by_default(self) -> None:
         for peer in ("127.0.0.1", "::1", "10.0.0.1"):
-            client = identify(peer, (b"x-forwarded-for", b"192.0.2.9"), trust=Trust())
+            client = identify(peer, (b"x-forwarded-for", b"192.0.2.9"), trust=TrustedProxies())
             self.assertEqual(client.address, peer)
 
     def test_one_proxy(self) -> None:
@@ -116,7 +116,7 @@ class TrustTests(SynchronousTestCase):
             self.assertEqual(client.request_id, expected, values)
 
     def test_a_network_that_is_none(self) -> None:
-        self.assertRaises(ValueError, Trust.of, ["10.0.0.0/33"])
+        self.assertRaises(ValueError, TrustedProxies.of, ["10.0.0.0/33"])
 
     @given(st.text(max_size=40))
     def test_any_text_is_an_address_or_none(self, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.front.trust import Trust
+from hospproxy.arrival.front.trust import TrustedProxies
 from hospproxy.arrival.tls import handshakes
 from hospproxy.arrival.tls.handshakes import Handshakes
 from hospproxy.options.arrival_section import ArrivalSettings
@@ -25,7 +25,7 @@ class HandshakesTests(SynchronousTestCase):
     def make(self, **limits: Any) -> Handshakes:
         self.clock = Clock()
         self.counted: list[str] = []
-        trust = Trust.of(["10.0.0.0/8"])
+        trust = TrustedProxies.of(["10.0.0.0/8"])
         return Handshakes(self.clock, ArrivalSettings(**limits), trust.covers, self.counted.append)
 
     def begin(self, made: Handshakes, host: str) -> One | None:

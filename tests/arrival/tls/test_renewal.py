@@ -59,7 +59,7 @@ class RenewalTests(SynchronousTestCase):
         self.authority = TestAuthority()
         self.metrics = Metrics(strict=True)
         self.worker = AtOnce()
-        self.patch(module, "Worker", lambda *_: self.worker)
+        self.patch(module, "TaskThread", lambda *_: self.worker)
         self.wall = now().timestamp()
         self.context = ListenerContext(
             handler=Recorder(),

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.drain import FIRST_REQUEST_S
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import CertificatePair
-from hospproxy.arrival.tls.contexts import Authorities, Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.contexts import ClientAuthorities, TlsConnectionCreator, TlsContexts, TlsFactory
 from hospproxy.arrival.tls.secure import SecureFactory
 from hospproxy.messages import Headers, Response
 from hospproxy.options.arrival_section import ArrivalSettings
@@ -33,11 +33,15 @@ class TlsCase(SynchronousTestCase):
         self.handler = Recorder()
         self.counted: list[str] = []
 
-    def factory(self, *issued: Issued, authorities: Authorities | None = None, **more: Any) -> TlsFactory:
+    def factory(
+        self, *issued: Issued, authorities: ClientAuthorities | None = None, **more: Any
+    ) -> TlsFactory:
         limits = ArrivalSettings(**{key: more.pop(key) for key in list(more) if key != "hsts_s"})
         self.listener_context = ListenerContext(handler=self.handler, clock=self.clock, limits=limits)
         self.listener_context.handshakes.count = self.counted.append
-        self.doorway = Doorway(Contexts.of([credentials(each) for each in issued], authorities))
+        self.doorway = TlsConnectionCreator(
+            TlsContexts.of([credentials(each) for each in issued], authorities)
+        )
         return TlsFactory(self.doorway, SecureFactory(self.listener_context, **more), self.clock)
 
     def client(self, factory: Any, name: str | None = None, **more: Any) -> TlsClient:
@@ -96,7 +100,7 @@ class Names(TlsCase):
         factory, context = self.factory(one), trusting(self.authority)
         first = self.client(factory, "a.example", context=context).shake()
         first.ask()
-        self.doorway.contexts = Contexts.of([credentials(one)])
+        self.doorway.contexts = TlsContexts.of([credentials(one)])
         again = self.client(factory, "a.example", context=context, session=first.tls.session).shake()
         self.assertFalse(again.tls.session_reused)
         self.assertIn(b"200 OK", first.ask(), "an open connection stays")
@@ -109,7 +113,7 @@ class ClientCertificates(TlsCase):
         return context
 
     def guarded(self, *, required: bool, by: TestAuthority | None = None) -> TlsFactory:
-        trusted = Authorities(((by or self.authority).certificate,), required)
+        trusted = ClientAuthorities(((by or self.authority).certificate,), required)
         return self.factory(self.authority.issue("a.example"), authorities=trusted)
 
     def test_it_is_on_record(self) -> None:

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.front.trust import source_of
-from hospproxy.guard.admission.claim_keys import Keys
+from hospproxy.guard.admission.claim_keys import ClaimKeys
 from hospproxy.guard.admission.processor import COUNTED_S, Admission, KnownCredentials
-from hospproxy.guard.admission.refusals import NoRefusals, Refusals
+from hospproxy.guard.admission.refusals import NoRefusalCache, RefusalCache
 from hospproxy.guard.credentials import Credentials, parse_basic
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.interfaces import IProcessor
@@ -45,13 +45,13 @@ class AdmissionRig:
         clock = Clock()
         hosp = SmallHosp(clock)
         accounts = Accounts(clock, 100, 300, 43200)
-        self.refusals = Refusals(clock, small.refusal_s, 100, 25.0) if refusing else NoRefusals()
+        self.refusals = RefusalCache(clock, small.refusal_s, 100, 25.0) if refusing else NoRefusalCache()
         memory = Memory(CONTRACT, accounts, LruStore(1 << 20), clock, let_in=self.refusals.written)
 
         def ask(*args: Any, **kwargs: Any) -> Any:
             return self.rig.ask(*args, **kwargs)
 
-        keys = Keys(b"i" * 32, b"n" * 32)
+        keys = ClaimKeys(b"i" * 32, b"n" * 32)
         meter = options.pop("meter", None) or Rig().meter
         self.admission = Admission(small, keys, accounts, self.refusals, clock, meter, heartbeat_s=0.5)
         identity = IdentityCheck(CONTRACT, accounts, ask, b"i" * 32, meter, refusals=self.refusals)
@@ -311,7 +311,7 @@ class RefusedLatelyTests(SynchronousTestCase):
 class KeysTests(SynchronousTestCase):
     def test_no_more_of_a_name_is_looked_at_than_a_name_has(self) -> None:
         """A head may hold thousands of accents; normalising them would delay every client."""
-        keys, name = Keys(b"i" * 32, b"n" * 32), "a" + "\u0315\u0300" * 127
+        keys, name = ClaimKeys(b"i" * 32, b"n" * 32), "a" + "\u0315\u0300" * 127
         one, longer, other = (
             keys.attempt("192.0.2.1", Credentials(each, each.encode(), "x"))
             for each in (name + "a", name + "a" + "\u0315\u0300" * 2500, name + "b")
@@ -330,7 +330,7 @@ class KeysTests(SynchronousTestCase):
     def test_nothing_of_a_claim_is_shown(self) -> None:
         credentials = parse_basic(STAFF1)
         assert credentials is not None
-        attempt = Keys(b"i" * 32, b"n" * 32).attempt("10.0.0.1", credentials)
+        attempt = ClaimKeys(b"i" * 32, b"n" * 32).attempt("10.0.0.1", credentials)
         self.assertEqual(repr(attempt), "LoginAttempt()")
         self.assertEqual(len({attempt.address, attempt.account, attempt.credentials}), 3)
 

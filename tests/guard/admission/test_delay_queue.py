@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import TooMany
-from hospproxy.guard.admission.delay_queue import Claim, WaitingGuesses
+from hospproxy.guard.admission.delay_queue import DelayReason, WaitingGuesses
 
 
 class WaitingTests(SynchronousTestCase):
@@ -16,7 +16,7 @@ class WaitingTests(SynchronousTestCase):
     def wait(
         self, place: bytes = b"a", guilt: int = 1, room: int = 2, delay_s: float = 4.0
     ) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.waiting.wait([Claim(place, room, guilt)], delay_s))
+        return Deferred.fromCoroutine(self.waiting.wait([DelayReason(place, room, guilt)], delay_s))
 
     def refused(self, deferred: Deferred[None]) -> TooMany:
         return self.failureResultOf(deferred, TooMany).value  # type: ignore[no-any-return]
@@ -51,7 +51,9 @@ class WaitingTests(SynchronousTestCase):
     def test_nobody_is_sent_away_for_one_who_cannot_stay(self) -> None:
         guilty = self.wait(b"a", guilt=9, room=1)
         self.wait(b"b", guilt=0, room=1)
-        both = Deferred.fromCoroutine(self.waiting.wait([Claim(b"a", 1, 3), Claim(b"b", 1, 3)], 4.0))
+        both = Deferred.fromCoroutine(
+            self.waiting.wait([DelayReason(b"a", 1, 3), DelayReason(b"b", 1, 3)], 4.0)
+        )
         self.refused(both)
         self.assertNoResult(guilty)
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.guard.admission.key_limits import REACH, Guilt, Marks, Patience, Rate
-from hospproxy.guard.admission.refusals import NoRefusals, Refusals
+from hospproxy.guard.admission.key_limits import REACH, DelayRule, ExpiryTable, FailedGuesses, TokenBuckets
+from hospproxy.guard.admission.refusals import NoRefusalCache, RefusalCache
 
-PATIENCE = Patience(free=3, forgive_s=60, cap_s=10)
+PATIENCE = DelayRule(free=3, forgive_s=60, cap_s=10)
 
 
 class DelayTests(SynchronousTestCase):
@@ -18,7 +18,7 @@ class DelayTests(SynchronousTestCase):
         )
 
     def test_one_failure_is_forgotten_each_minute(self) -> None:
-        guilt = Guilt(PATIENCE, 100)
+        guilt = FailedGuesses(PATIENCE, 100)
         for _ in range(4):
             guilt.failed(b"a", 0.0)
         self.assertEqual(
@@ -27,14 +27,14 @@ class DelayTests(SynchronousTestCase):
         self.assertEqual(guilt.failures(b"b", 0.0), 0)
 
     def test_guilt_has_an_end_however_long_the_attack(self) -> None:
-        guilt = Guilt(PATIENCE, 100)
+        guilt = FailedGuesses(PATIENCE, 100)
         for _ in range(100_000):
             guilt.failed(b"a", 5.0)
         self.assertEqual(guilt.failures(b"a", 5.0), 3 + REACH)
         self.assertEqual(PATIENCE.delay_s(guilt.failures(b"a", 5.0 + 60 * (REACH + 1))), 0)
 
     def test_a_success_ends_it(self) -> None:
-        guilt = Guilt(PATIENCE, 100)
+        guilt = FailedGuesses(PATIENCE, 100)
         for key in (b"a", b"b"):
             guilt.failed(key, 0.0)
         guilt.succeeded(b"a")
@@ -44,7 +44,7 @@ class DelayTests(SynchronousTestCase):
 class MarksTests(SynchronousTestCase):
     def test_a_flood_of_new_keys_frees_nobody(self) -> None:
         """An attacker could fill the table with names that were tried once."""
-        guilt = Guilt(PATIENCE, 100)
+        guilt = FailedGuesses(PATIENCE, 100)
         for _ in range(6):
             guilt.failed(b"victim", 0.0)
         for number in range(10_000):
@@ -53,7 +53,7 @@ class MarksTests(SynchronousTestCase):
         self.assertEqual(guilt.failures(b"victim", 0.0), 6)
 
     def test_a_table_full_of_the_guilty_does_not_make_the_next_one_innocent(self) -> None:
-        guilt = Guilt(PATIENCE, 100)
+        guilt = FailedGuesses(PATIENCE, 100)
         for number in range(100):
             for _ in range(5):
                 guilt.failed(b"%d" % number, 0.0)
@@ -62,7 +62,7 @@ class MarksTests(SynchronousTestCase):
         self.assertGreaterEqual(guilt.failures(b"next", 0.0), 5)
 
     def test_what_is_over_goes_first_and_leaves_nothing(self) -> None:
-        marks = Marks(4)
+        marks = ExpiryTable(4)
         for key in (b"a", b"b", b"c", b"d"):
             marks.set(key, 10.0, 0.0)
         marks.set(b"e", 30.0, 20.0)
@@ -75,7 +75,7 @@ class MarksTests(SynchronousTestCase):
     def test_it_never_forgets_to_the_gain_of_anybody(
         self, steps: list[tuple[int, float, bool]], most: int
     ) -> None:
-        marks, truth, now = Marks(most), dict[bytes, float](), 0.0
+        marks, truth, now = ExpiryTable(most), dict[bytes, float](), 0.0
         for number, ahead, clear in steps:
             key = b"%d" % number
             now += ahead / 50
@@ -92,20 +92,20 @@ class MarksTests(SynchronousTestCase):
 
 class RateTests(SynchronousTestCase):
     def test_the_burst_and_one_more(self) -> None:
-        rate = Rate(2.0, 5, 100)
+        rate = TokenBuckets(2.0, 5, 100)
         self.assertEqual([rate.take(b"a", 0.0) for _ in range(5)], [0.0] * 5)
         self.assertEqual(rate.take(b"a", 0.0), 0.5)
         self.assertEqual(rate.take(b"b", 0.0), 0.0)
         self.assertEqual((rate.take(b"a", 0.5), rate.take(b"a", 0.5)), (0.0, 0.5))
 
     def test_zero_is_no_limit_and_keeps_nothing(self) -> None:
-        rate = Rate(0.0, 1, 100)
+        rate = TokenBuckets(0.0, 1, 100)
         self.assertEqual({rate.take(b"a", 0.0) for _ in range(1000)}, {0.0})
         self.assertEqual(len(rate), 0)
 
     @given(st.lists(st.floats(0, 3), max_size=120), st.floats(0.1, 20), st.integers(1, 10))
     def test_never_more_than_flows_in(self, pauses: list[float], per_s: float, burst: int) -> None:
-        rate, now, taken = Rate(per_s, burst, 100), 0.0, 0
+        rate, now, taken = TokenBuckets(per_s, burst, 100), 0.0, 0
         for pause in pauses:
             now += pause
             missing = rate.take(b"key", now)
@@ -114,7 +114,7 @@ class RateTests(SynchronousTestCase):
             self.assertLessEqual(missing, 1 / per_s + 1e-6)
 
     def test_the_memory_of_it_is_bounded_and_a_flood_of_keys_shuts_nobody_out(self) -> None:
-        rate = Rate(1.0, 3, 50)
+        rate = TokenBuckets(1.0, 3, 50)
         for number in range(5000):
             self.assertEqual(rate.take(b"%d" % number, 0.0), 0.0)
             self.assertLessEqual(len(rate), 50)
@@ -123,7 +123,7 @@ class RateTests(SynchronousTestCase):
 class RefusalsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.refusals = Refusals(self.clock, 5.0, 3, 25.0)
+        self.refusals = RefusalCache(self.clock, 5.0, 3, 25.0)
 
     def test_five_seconds_and_no_longer(self) -> None:
         self.refusals.refused(b"a", self.refusals.ticket())
@@ -157,7 +157,7 @@ class RefusalsTests(SynchronousTestCase):
         self.assertEqual([self.refusals.lately(key) for key in (b"a", b"b", b"d")], [False, True, True])
 
     def test_switched_off(self) -> None:
-        for refusals in (NoRefusals(), Refusals(self.clock, 0.0, 3, 25.0)):
+        for refusals in (NoRefusalCache(), RefusalCache(self.clock, 0.0, 3, 25.0)):
             refusals.refused(b"a", refusals.ticket())
             refusals.written()
             self.assertFalse(refusals.lately(b"a"))

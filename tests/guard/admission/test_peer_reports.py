@@ -14,16 +14,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.exchange import Exchange
-from hospproxy.guard.admission.claim_keys import Keys
-from hospproxy.guard.admission.key_limits import Rate
-from hospproxy.guard.admission.peer_reports import MOST_KEYS, SLACK, Telling, Unsaid
+from hospproxy.guard.admission.claim_keys import ClaimKeys
+from hospproxy.guard.admission.key_limits import TokenBuckets
+from hospproxy.guard.admission.peer_reports import MOST_KEYS, SLACK, PeerReports, UnreportedTokens
 from hospproxy.guard.admission.processor import Admission
-from hospproxy.guard.admission.refusals import NoRefusals
+from hospproxy.guard.admission.refusals import NoRefusalCache
 from hospproxy.memory.accounts import Accounts
 from hospproxy.messages import Client, Headers, Identity, Origin, Request, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.sharing.kinds import ALONE
-from hospproxy.sharing.news import Accepted, Guess, News, Used, packed, unpacked
+from hospproxy.sharing.news import CredentialsAccepted, LoginResult, News, TokensUsed, packed, unpacked
 from hospproxy.watch.metrics import Metrics
 from tests.stages import arrived
 
@@ -64,12 +64,12 @@ class Worker:
     def __init__(self, clock: Clock, sharing: Any, workers: int, settings: AdmissionSettings) -> None:
         self.clock, self.sharing, self.meter = clock, sharing, Metrics(strict=True)
         accounts = Accounts(clock, 100, 300, 43200)
-        keys = Keys(b"i" * 32, b"n" * 32)
+        keys = ClaimKeys(b"i" * 32, b"n" * 32)
         self.admission = Admission(
             settings,
             keys,
             accounts,
-            NoRefusals(),
+            NoRefusalCache(),
             clock,
             self.meter,
             sharing,
@@ -127,7 +127,7 @@ class GuessingTests(SharedCase):
     def test_the_same_wrong_password_at_all_workers_is_one_guess(self) -> None:
         for worker in range(4):
             self.successResultOf(self.guess(worker, 7))
-        self.assertEqual(len(self.said(Guess)), 1)
+        self.assertEqual(len(self.said(LoginResult)), 1)
         self.successResultOf(self.guess(0, 1))
         self.successResultOf(self.guess(1, 2))
         self.assertNoResult(late := self.guess(2, 3))
@@ -145,7 +145,7 @@ class GuessingTests(SharedCase):
     def test_who_is_accepted_by_one_waits_at_none_after_aheartbeat(self) -> None:
         self.successResultOf(self.workers[0].send(wrong("a@b.c", 99), 200))
         self.clock.advance(0.5)
-        self.assertEqual(len(self.said(Accepted)), 1)
+        self.assertEqual(len(self.said(CredentialsAccepted)), 1)
         for number in range(6):
             waiting = self.guess(1, number)
             self.clock.advance(10)
@@ -168,15 +168,15 @@ class GuessingTests(SharedCase):
         for _ in range(5):
             self.successResultOf(self.workers[0].send(wrong("a@b.c", 99), 200))
             self.clock.advance(1)
-        self.assertEqual(len(self.said(Accepted)), 1)
+        self.assertEqual(len(self.said(CredentialsAccepted)), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nonsense_is_dropped(self) -> None:
         for news in (
-            Guess(b"short", KEY),
-            Guess(b""),
-            Accepted((b"x", b"")),
-            Used({b"x": 5.0, KEY: math.nan}, {KEY: -1.0, b"": math.inf}),
+            LoginResult(b"short", KEY),
+            LoginResult(b""),
+            CredentialsAccepted((b"x", b"")),
+            TokensUsed({b"x": 5.0, KEY: math.nan}, {KEY: -1.0, b"": math.inf}),
         ):
             for listener in self.all[0].listeners:
                 listener(news)
@@ -216,9 +216,9 @@ class RateTests(SharedCase):
 
     def test_what_others_took_never_costs_more_than_abucket(self) -> None:
         for listener in self.all[0].listeners:
-            key = Keys(b"i" * 32, b"n" * 32).address("10.0.0.1")
+            key = ClaimKeys(b"i" * 32, b"n" * 32).address("10.0.0.1")
             for _ in range(50):
-                listener(Used({}, {key: 1e300}))
+                listener(TokensUsed({}, {key: 1e300}))
         self.assertEqual(self.passed(0, 1), 0)
         self.clock.advance(81)
         self.assertEqual(self.passed(0, 1), 1)
@@ -227,13 +227,13 @@ class RateTests(SharedCase):
         for _ in range(100):
             self.passed(0, 1)
             self.clock.advance(40)
-        self.assertEqual(self.said(Used), [])
+        self.assertEqual(self.said(TokensUsed), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class UnsaidTests(SynchronousTestCase):
     def test_those_who_took_most_are_said_first_and_the_rest_next(self) -> None:
-        unsaid = Unsaid(Rate(1.0, 8, 1000))
+        unsaid = UnreportedTokens(TokenBuckets(1.0, 8, 1000))
         for number in range(10):
             for _ in range(number):
                 unsaid.add(bytes([number]), 0.0, 1)
@@ -247,7 +247,7 @@ class UnsaidTests(SynchronousTestCase):
     def test_it_is_bounded_and_never_says_more_than_was_taken(
         self, taken: list[tuple[int, float]], workers: int
     ) -> None:
-        unsaid, now, said = Unsaid(Rate(2.0, 20, 10), most=2), 0.0, 0.0
+        unsaid, now, said = UnreportedTokens(TokenBuckets(2.0, 20, 10), most=2), 0.0, 0.0
         for key, after_s in taken:
             now += after_s
             unsaid.add(bytes([key]), now, workers)
@@ -257,28 +257,28 @@ class UnsaidTests(SynchronousTestCase):
 
     def test_what_does_not_fit_goes_with_the_next(self) -> None:
         clock, all_ = Clock(), list[Joined]()
-        sharing, rate = Joined(all_), Rate(1.0, 1, 1000)
-        telling = Telling(sharing, clock, 0.5, lambda: 2, rate, Rate(0.0, 1, 1))
+        sharing, rate = Joined(all_), TokenBuckets(1.0, 1, 1000)
+        telling = PeerReports(sharing, clock, 0.5, lambda: 2, rate, TokenBuckets(0.0, 1, 1))
         for number in range(MOST_KEYS + 5):
             for _ in range(2):
                 telling.used(rate, number.to_bytes(32, "big"), 0.0)
             telling.accepted(number.to_bytes(32, "big"))
         clock.pump([0.5, 0.5, 0.5])
-        used = [len(news.credentials) for news in sharing.said if isinstance(news, Used)]
-        accepted = [len(news.credentials) for news in sharing.said if isinstance(news, Accepted)]
+        used = [len(news.credentials) for news in sharing.said if isinstance(news, TokensUsed)]
+        accepted = [len(news.credentials) for news in sharing.said if isinstance(news, CredentialsAccepted)]
         self.assertEqual((used, accepted), ([MOST_KEYS, 5], [MOST_KEYS, 5]))
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_alone_nothing_is_said(self) -> None:
-        clock, rate = Clock(), Rate(1.0, 1, 10)
-        telling = Telling(ALONE, clock, 0.5, lambda: 1, rate, Rate(1.0, 1, 10))
+        clock, rate = Clock(), TokenBuckets(1.0, 1, 10)
+        telling = PeerReports(ALONE, clock, 0.5, lambda: 1, rate, TokenBuckets(1.0, 1, 10))
         telling.used(rate, KEY, 0.0)
         telling.accepted(KEY)
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_who_stops_says_no_more(self) -> None:
-        clock, rate = Clock(), Rate(1.0, 1, 10)
-        telling = Telling(Joined([]), clock, 0.5, lambda: 1, rate, Rate(1.0, 1, 10))
+        clock, rate = Clock(), TokenBuckets(1.0, 1, 10)
+        telling = PeerReports(Joined([]), clock, 0.5, lambda: 1, rate, TokenBuckets(1.0, 1, 10))
         telling.accepted(KEY)
         telling.stop()
         self.assertEqual(clock.getDelayedCalls(), [])

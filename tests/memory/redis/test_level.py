@@ -10,12 +10,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.memory.redis.entry_codec import BadValue, Looked, looked, read, written
-from hospproxy.memory.redis.level import LevelLimits, RedisLevel
+from hospproxy.memory.redis.entry_codec import InvalidEntry, LookReply, looked, read, written
+from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
 from hospproxy.memory.second_level import LookupTicket, SharedHit
 from hospproxy.messages import Headers, Origin, Response
 from hospproxy.sharing.generations import tags_of
-from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, Struck
+from hospproxy.sharing.news import (
+    AccountChange,
+    CredentialsRefused,
+    EntriesInvalidated,
+    EverythingStale,
+    LoginResult,
+)
 from tests.memory.cache_rig import Meter
 
 from ...sharing.small_redis import EPOCH_MS, SmallCommon, SmallRedis
@@ -32,7 +38,7 @@ class Level(SynchronousTestCase):
         self.common = SmallCommon(self.redis)
         self.meter = Meter()
         self.heard = 0
-        self.level = RedisLevel(
+        self.level = RedisSecondLevel(
             self.common, self.clock, self.meter, LevelLimits(2000, 3000), heard=lambda: self.heard
         )
 
@@ -243,7 +249,7 @@ class NonsenseTests(Level):
 
 
 class ValueTests(SynchronousTestCase):
-    said = Looked(b"e", EPOCH_MS, 0, None, (b"1",))
+    said = LookReply(b"e", EPOCH_MS, 0, None, (b"1",))
 
     def ticket(self, **how: Any) -> LookupTicket:
         return LookupTicket(b"one", ("x",), b"e", (b"1",), EPOCH_MS, 1000.0, 0)
@@ -255,10 +261,10 @@ class ValueTests(SynchronousTestCase):
             (Response(500), 999.0, 999.0),
         ):
             data = written(self.ticket(), SharedHit(response, began, answered))
-            self.assertRaises(BadValue, read, data, self.said, 1000.0)
+            self.assertRaises(InvalidEntry, read, data, self.said, 1000.0)
 
     def test_the_reply_of_ahead_without_alog_is_understood(self) -> None:
-        self.assertEqual(looked([b"e", 5, None, None, [b"1"]], 1), Looked(b"e", 5, 0, None, (b"1",)))
+        self.assertEqual(looked([b"e", 5, None, None, [b"1"]], 1), LookReply(b"e", 5, 0, None, (b"1",)))
 
     @given(
         st.lists(st.tuples(st.binary(), st.binary())),
@@ -272,7 +278,7 @@ class ValueTests(SynchronousTestCase):
     ) -> None:
         response = Response(200, Headers(tuple(fields)), body, Origin.MEMORY)
         data = written(self.ticket(), SharedHit(response, answered - took, answered))
-        said = Looked(b"e", EPOCH_MS + int(later * 1000), 0, None, (b"1",))
+        said = LookReply(b"e", EPOCH_MS + int(later * 1000), 0, None, (b"1",))
         found = read(data, said, 5000.0)  # of a process whose clock has another reading
         assert found is not None
         self.assertEqual(found.response, response)
@@ -284,11 +290,14 @@ class ValueTests(SynchronousTestCase):
 class GenerationTests(SynchronousTestCase):
     def test_what_news_raise(self) -> None:
         for news, tags in (
-            (Struck(("list:notes", "record:notes/1"), ("account:1",)), ("list:notes", "record:notes/1")),
-            (Account("x", "7", 120.0), ("who", "account:7")),
-            (Account("x"), ("who", "accounts")),
+            (
+                EntriesInvalidated(("list:notes", "record:notes/1"), ("account:1",)),
+                ("list:notes", "record:notes/1"),
+            ),
+            (AccountChange("x", "7", 120.0), ("who", "account:7")),
+            (AccountChange("x"), ("who", "accounts")),
             (CredentialsRefused(b"\x01\x02"), ("credentials:0102",)),
-            (Everything(), ("everything",)),
-            (Guess(b"x"), ()),
+            (EverythingStale(), ("everything",)),
+            (LoginResult(b"x"), ()),
         ):
             self.assertEqual(tags_of(news), tags)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.gate.in_flight_file import Unfinished, read_from
+from hospproxy.outward.gate.in_flight_file import InFlightFile, read_from
 from tests.outward.ledger.fakes import AtOnce
 
 from .test_left_behind import World
@@ -21,11 +21,11 @@ class FileTests(SynchronousTestCase):
         self.boot = Clock()
         self.boot.advance(500.0)
 
-    def made(self, reading: float) -> tuple[Unfinished, Clock, list[float]]:
+    def made(self, reading: float) -> tuple[InFlightFile, Clock, list[float]]:
         """Start a process whose clock has this reading; return what it finds on disk."""
         clock = Clock()
         clock.advance(reading)
-        file = Unfinished(self.path, AtOnce(), clock, self.boot.seconds)
+        file = InFlightFile(self.path, AtOnce(), clock, self.boot.seconds)
         return file, clock, file.open()
 
     def test_what_was_in_hand_is_found_by_the_next(self) -> None:

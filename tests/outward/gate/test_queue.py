@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Priority
-from hospproxy.outward.gate.queue import HEAD_START_S, Queue, QueueStanding, Refusal, Ticket
+from hospproxy.outward.gate.queue import HEAD_START_S, Queue, SlotRefusal, Ticket, TicketState
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
@@ -34,9 +34,7 @@ class Places(SynchronousTestCase):
     def test_as_many_as_the_limit_go_in(self) -> None:
         queue = Queue(2, 10)
         tickets = [enter(queue) for _ in range(3)]
-        self.assertEqual(
-            [t.standing for t in tickets], [QueueStanding.IN, QueueStanding.IN, QueueStanding.WAITING]
-        )
+        self.assertEqual([t.standing for t in tickets], [TicketState.IN, TicketState.IN, TicketState.WAITING])
         self.assertIs(queue.next(0), None)
 
     def test_a_place_is_given_back_once(self) -> None:
@@ -51,7 +49,7 @@ class Places(SynchronousTestCase):
         first, second = enter(queue), enter(queue)
         queue.leave(first)
         third = enter(queue)
-        self.assertEqual(third.standing, QueueStanding.WAITING)
+        self.assertEqual(third.standing, TicketState.WAITING)
         self.assertIs(queue.next(0), second)
 
 
@@ -87,29 +85,29 @@ class Order(SynchronousTestCase):
         for gone in (refresh, young, old):
             newcomer = Ticket(WRITE, 100)
             self.assertEqual(queue.enter(newcomer, 0), (None, gone))
-            self.assertEqual((newcomer.standing, gone.standing), (QueueStanding.WAITING, QueueStanding.OUT))
-        self.assertEqual(queue.enter(Ticket(WRITE, 100), 0), (Refusal.FULL, None))
+            self.assertEqual((newcomer.standing, gone.standing), (TicketState.WAITING, TicketState.OUT))
+        self.assertEqual(queue.enter(Ticket(WRITE, 100), 0), (SlotRefusal.FULL, None))
 
     def test_it_does_not_give_way_to_its_equals(self) -> None:
         queue = Queue(1, 1)
         enter(queue), enter(queue)
         newcomer = Ticket(READ, 100)
-        self.assertEqual(queue.enter(newcomer, 0), (Refusal.FULL, None))
-        self.assertEqual(newcomer.standing, QueueStanding.OUT)
+        self.assertEqual(queue.enter(newcomer, 0), (SlotRefusal.FULL, None))
+        self.assertEqual(newcomer.standing, TicketState.OUT)
 
 
 class Deadlines(SynchronousTestCase):
     def test_too_late_at_the_door(self) -> None:
-        self.assertEqual(Queue(1, 1).enter(Ticket(WRITE, 5), 5), (Refusal.DEADLINE, None))
+        self.assertEqual(Queue(1, 1).enter(Ticket(WRITE, 5), 5), (SlotRefusal.DEADLINE, None))
 
     def test_too_late_in_the_queue(self) -> None:
         queue = Queue(1, 2)
         inside, late, good = enter(queue), enter(queue, deadline=5), enter(queue)
         queue.leave(inside)
         self.assertIs(queue.next(5), late)
-        self.assertEqual(late.standing, QueueStanding.OUT)
+        self.assertEqual(late.standing, TicketState.OUT)
         self.assertIs(queue.next(5), good)
-        self.assertEqual(good.standing, QueueStanding.IN)
+        self.assertEqual(good.standing, TicketState.IN)
 
 
 class Fairness(SynchronousTestCase):
@@ -133,7 +131,7 @@ class Fairness(SynchronousTestCase):
         enter(queue, whose=b"few")
         newcomer = Ticket(READ, 100, b"few")
         self.assertEqual(queue.enter(newcomer, 0), (None, many[-1]))
-        self.assertEqual(queue.enter(Ticket(READ, 100, b"many"), 0), (Refusal.FULL, None))
+        self.assertEqual(queue.enter(Ticket(READ, 100, b"many"), 0), (SlotRefusal.FULL, None))
 
     def test_how_many_are_ahead(self) -> None:
         queue = Queue(1, 20)
@@ -217,13 +215,13 @@ class QueueModel(RuleBasedStateMachine):
             assert pushed_out.priority == worst >= priority
             assert worst > priority or most > own + 1
             self.gone(pushed_out)
-        if refusal is Refusal.DEADLINE:
+        if refusal is SlotRefusal.DEADLINE:
             assert life == 0
-        elif refusal is Refusal.FULL:
+        elif refusal is SlotRefusal.FULL:
             assert len(self.waiting) == 5
             assert all(t.priority <= priority for t in self.waiting)
             assert all(len(self.mine(priority, w)) <= own + 1 for w in self.turns[priority])
-        elif ticket.standing is QueueStanding.IN:
+        elif ticket.standing is TicketState.IN:
             assert not self.waiting
             self.inside.add(ticket)
         else:
@@ -259,7 +257,7 @@ class QueueModel(RuleBasedStateMachine):
             assert ticket is self.mine(first, turns[0])[0]
             turns.append(turns.pop(0))
             self.gone(ticket)
-            if ticket.standing is QueueStanding.IN:
+            if ticket.standing is TicketState.IN:
                 assert ticket.deadline > self.now
                 self.inside.add(ticket)
             else:
@@ -269,8 +267,8 @@ class QueueModel(RuleBasedStateMachine):
     def bounds(self) -> None:
         assert self.queue.in_flight == len(self.inside) <= 5
         assert self.queue.waiting == len(self.waiting) <= 5
-        assert all(t.standing is QueueStanding.IN for t in self.inside)
-        assert all(t.standing is QueueStanding.WAITING for t in self.waiting)
+        assert all(t.standing is TicketState.IN for t in self.inside)
+        assert all(t.standing is TicketState.WAITING for t in self.waiting)
         # No request waits while a slot is free.
         assert not self.waiting or len(self.inside) >= self.queue.limit
 

@@ -10,7 +10,7 @@ from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE
-from hospproxy.outward.gate.slots import AllMine, User
+from hospproxy.outward.gate.slots import AllSlots, SlotUser
 from hospproxy.watch.metrics import Metrics
 
 from .test_gate import GateCase
@@ -23,10 +23,10 @@ class FakePlaces:
         self.hopeless = False
         self.wait_s = 0.0
         self.workers, self.turn = workers, turn
-        self.users: list[User] = []
+        self.users: list[SlotUser] = []
         self.changes = 0
 
-    def attach(self, user: User) -> None:
+    def attach(self, user: SlotUser) -> None:
         self.users.append(user)
 
     def changed(self) -> None:
@@ -134,7 +134,7 @@ class OwningTests(PlacesCase):
         self.assertEqual(refused.value.retry_after_s, 30)
 
     def test_alone_all_are_mine(self) -> None:
-        places = AllMine(5)
+        places = AllSlots(5)
         gate = Gate(
             self.clock,
             GateSettings(concurrency=5, max_queue=100),

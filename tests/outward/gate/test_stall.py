@@ -8,8 +8,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.gate.estimate import FEWEST, Usual
-from hospproxy.outward.gate.stall import EVERY_S, Stall
+from hospproxy.outward.gate.estimate import FEWEST, ResponseTimes
+from hospproxy.outward.gate.stall import EVERY_S, StallDetector
 from hospproxy.watch.metrics import Metrics
 
 from .test_left_behind import READ, World
@@ -18,8 +18,8 @@ SEED = 20261128
 
 
 class UsualTests(SynchronousTestCase):
-    def usual(self, *lasted_s: float) -> Usual:
-        usual = Usual()
+    def usual(self, *lasted_s: float) -> ResponseTimes:
+        usual = ResponseTimes()
         for seconds in lasted_s:
             usual.learn(seconds)
         return usual
@@ -48,7 +48,7 @@ class UsualTests(SynchronousTestCase):
 class StallTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.meter = Clock(), Metrics(strict=True)
-        self.stall = Stall(self.clock, self.meter, 25.0)
+        self.stall = StallDetector(self.clock, self.meter, 25.0)
         self.number = 0
 
     def begin(self) -> int:

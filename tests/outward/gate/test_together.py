@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.answers import Answers
+from hospproxy.answers import ProxyResponses
 from hospproxy.chain import Chain
 from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.exchange import Call
@@ -21,7 +21,7 @@ from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.sections import RetrySettings
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.probe import Prober
-from hospproxy.outward.retry import Budget, Retry
+from hospproxy.outward.retry import Retry, RetryBudget
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
 from hospproxy.own_requests import OwnRequests
@@ -84,7 +84,7 @@ class TogetherTests(SynchronousTestCase):
                 {
                     "guard.validation": validation,
                     "outward.retry": Retry(
-                        self.clock, Budget(0.2, 50), lambda: 1.0, self.meter, RetrySettings()
+                        self.clock, RetryBudget(0.2, 50), lambda: 1.0, self.meter, RetrySettings()
                     ),
                     "outward.gate": self.gate,
                     "outward.upstream": UpstreamProcessor(
@@ -99,7 +99,7 @@ class TogetherTests(SynchronousTestCase):
                 }
             ),
             own_requests=own_requests,
-            answers=Answers(CONTRACT),
+            answers=ProxyResponses(CONTRACT),
             clock=self.clock,
             wall=lambda: 0.0,
             deadline_s=28.0,

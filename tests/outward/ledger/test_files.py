@@ -16,15 +16,15 @@ import hospproxy
 from hospproxy.outward.ledger import format as file_format
 from hospproxy.outward.ledger import store
 from hospproxy.outward.ledger.ledger import Ledger
-from hospproxy.outward.ledger.owner import Owner
+from hospproxy.outward.ledger.owner import LedgerOwner
 from hospproxy.outward.ledger.store import KEEP_ANSWERS_S, LedgerRow
 from tests.outward.ledger.fakes import AtOnce
 
 HOLD = """
 import sys
 from pathlib import Path
-from hospproxy.outward.ledger.owner import Owner
-owner = Owner(Path(sys.argv[1]))
+from hospproxy.outward.ledger.owner import LedgerOwner
+owner = LedgerOwner(Path(sys.argv[1]))
 print(owner.name, flush=True)
 sys.stdin.read()
 """
@@ -129,7 +129,7 @@ class OwnerTests(SynchronousTestCase):
 
     def test_its_name_appears_with_its_lock(self) -> None:
         """Workers start together. One that saw a name without its lock would take over entries of a living worker."""
-        first = Owner(self.folder)
+        first = LedgerOwner(self.folder)
         seen: list[list[str]] = []
         lock = fcntl.flock
 
@@ -138,7 +138,7 @@ class OwnerTests(SynchronousTestCase):
             lock(descriptor, how)
 
         with mock.patch("hospproxy.outward.ledger.owner.fcntl.flock", watched):
-            second = Owner(self.folder)
+            second = LedgerOwner(self.folder)
         self.assertEqual(seen, [[]])
         self.assertEqual(first.others(), [second.name])
         self.assertEqual(
@@ -146,7 +146,7 @@ class OwnerTests(SynchronousTestCase):
         )
 
     def test_a_process_is_gone_when_its_lock_is_free_however_it_ended(self) -> None:
-        mine = Owner(self.folder)
+        mine = LedgerOwner(self.folder)
         here = Path(hospproxy.__file__).parents[1]
         other = subprocess.Popen(
             [sys.executable, "-c", HOLD, str(self.folder.absolute())],
@@ -171,7 +171,7 @@ class OwnerTests(SynchronousTestCase):
         """A sibling that starts meanwhile must not think that its owner is dead."""
         folder = Path(self.mktemp())
         seen: list[list[str]] = []
-        first = Owner(folder)
+        first = LedgerOwner(folder)
         real = fcntl.flock
 
         def flock(descriptor: int, how: int) -> None:
@@ -179,7 +179,7 @@ class OwnerTests(SynchronousTestCase):
             real(descriptor, how)
 
         self.patch(fcntl, "flock", flock)
-        second = Owner(folder)
+        second = LedgerOwner(folder)
         self.assertEqual((seen, first.others()), ([[]], [second.name]))
         name = "1-gone"
         descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT)
@@ -188,7 +188,7 @@ class OwnerTests(SynchronousTestCase):
         os.close(descriptor)
 
     def test_names_that_are_no_names_reach_no_file(self) -> None:
-        mine = Owner(self.folder)
+        mine = LedgerOwner(self.folder)
         self.assertTrue(mine.is_gone("../../etc/passwd"))
         mine.forget("../x")
         self.assertFalse(mine.is_gone(mine.name))

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.messages import Response
-from hospproxy.sharing.news import Everything, Struck
+from hospproxy.sharing.news import EntriesInvalidated, EverythingStale
 from tests.rig import STAFF2
 
 from .site import Site, Worker
@@ -402,8 +402,8 @@ class HearingTests(SiteTestCase):
         self.hosp.hold = True
         self.sending(self.one)
         for listener in self.one.common.listeners:
-            listener(Struck((), resource="notes", record="5", taken="6"))
-            listener(Everything())
+            listener(EntriesInvalidated((), resource="notes", record="5", taken="6"))
+            listener(EverythingStale())
         self.assertEqual(self.one.sightings.touched("notes"), {5})
         self.assertEqual(self.one.sightings.claimed_by_others("notes", "ref"), {6})
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.exchange import Call
 from hospproxy.messages import Response
-from hospproxy.outward.writes.seen_ids import Sightings, id_of, ids_in
+from hospproxy.outward.writes.seen_ids import SeenIds, id_of, ids_in
 from tests.rig import CONTRACT
 
 LIST, ONE = CONTRACT.operation("listNotes"), CONTRACT.operation("getNote")
@@ -14,7 +14,7 @@ LIST, ONE = CONTRACT.operation("listNotes"), CONTRACT.operation("getNote")
 
 class SightingsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.sightings = Sightings(CONTRACT, most=3)
+        self.sightings = SeenIds(CONTRACT, most=3)
 
     def test_what_is_no_number_stays_text(self) -> None:
         for text, wanted in (("7", 7), ("x", "x"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)):

@@ -15,7 +15,7 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Response
 from hospproxy.null_meter import NullMeter
-from hospproxy.outward.response_check import AnswerCheck
+from hospproxy.outward.response_check import ResponseCheck
 from hospproxy.outward.upstream_request import UpstreamTarget
 from tests.guard.test_permissions import rig_with
 from tests.rig import CONTRACT, Rig, SmallHosp
@@ -55,7 +55,7 @@ class CheckedHosp(SmallHosp):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.check = AnswerCheck(CONTRACT, UpstreamTarget.from_url("http://hosp.test"), NullMeter())
+        self.check = ResponseCheck(CONTRACT, UpstreamTarget.from_url("http://hosp.test"), NullMeter())
         self.spoilt: set[str] = set()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:

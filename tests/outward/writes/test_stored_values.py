@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hosp_standin.records import RESOURCES, OutOfRange
 from hospproxy.messages import ABSENT
-from hospproxy.outward.writes.stored_values import Doubt, Likeness, as_stored, likeness, same
+from hospproxy.outward.writes.stored_values import DoubtfulValue, ValueMatch, as_stored, likeness, same
 from tests.rig import CONTRACT
 
 PATIENT, STAFF, NOTE = (CONTRACT.operation(f"create{name}") for name in ("Patient", "Staff", "Note"))
@@ -45,8 +45,10 @@ class StoredTests(SynchronousTestCase):
             ("patient_id", NOTE, (True, 7.5, "7abc", "", " 7", 1e300, [7])),
         ):
             for value in values:
-                self.assertEqual(as_stored({field: value}, operation), {field: Doubt(value)})
-        self.assertEqual(as_stored(["a"], CONTRACT.operation("createHospital")), {"name": Doubt(["a"])})
+                self.assertEqual(as_stored({field: value}, operation), {field: DoubtfulValue(value)})
+        self.assertEqual(
+            as_stored(["a"], CONTRACT.operation("createHospital")), {"name": DoubtfulValue(["a"])}
+        )
 
     @given(st.dictionaries(st.sampled_from(["title", "body", "patient_id", "staff_id"]), VALUE))
     def test_a_note_that_rails_has_stored_is_never_unlike_it(self, document: dict[str, Any]) -> None:
@@ -62,33 +64,36 @@ class StoredTests(SynchronousTestCase):
         except OutOfRange:
             return
         expected = as_stored(document, operation)
-        doubtful = any(isinstance(value, Doubt) for value in expected.values())
-        self.assertIs(likeness(expected, row), Likeness.MAYBE if doubtful else Likeness.YES, (document, row))
+        doubtful = any(isinstance(value, DoubtfulValue) for value in expected.values())
+        self.assertIs(
+            likeness(expected, row), ValueMatch.MAYBE if doubtful else ValueMatch.YES, (document, row)
+        )
 
 
 class LikenessTests(SynchronousTestCase):
-    def how(self, sent: Any, seen: Any) -> Likeness:
+    def how(self, sent: Any, seen: Any) -> ValueMatch:
         return likeness({"x": sent}, {} if seen is ABSENT else {"x": seen})
 
     def test_what_an_upstream_may_have_made_of_it(self) -> None:
         for sent, seen in (
             ("limping ", "limping"), ("Ame\u0301lie", "Am\u00e9lie"), ("sit\r\nup", "sit\nup"), ("", None), (None, ""),
             ("  ", ABSENT), ("x" * 300, "x" * 255), ("fine \U0001f600", "fine ?"), (5, "5"), (True, 1), (False, "f"),
-            ("2020-02-03", "2020-02-03T00:00:00.000Z"), (Doubt("3 May"), "anything"), (Doubt("3 May"), None),
+            ("2020-02-03", "2020-02-03T00:00:00.000Z"), (DoubtfulValue("3 May"), "anything"),
+            (DoubtfulValue("3 May"), None),
         ):  # fmt: skip
-            self.assertIs(self.how(sent, seen), Likeness.MAYBE, (sent, seen))
+            self.assertIs(self.how(sent, seen), ValueMatch.MAYBE, (sent, seen))
 
     def test_what_it_cannot_have(self) -> None:
         for sent, seen in (
             ("a", "b"), ("a", None), (None, "a"), (1, 2), (1, 1.5), ("x" * 300, "x" * 254), ("x", "xy"), (5, "6"),
             ({"a": 1}, {"a": 2}), ([1], None), (True, False), (1, 10**400), ("1", float("inf")),
         ):  # fmt: skip
-            self.assertIs(self.how(sent, seen), Likeness.NO, (sent, seen))
+            self.assertIs(self.how(sent, seen), ValueMatch.NO, (sent, seen))
 
     def test_one_field_that_differs_decides(self) -> None:
-        self.assertIs(likeness({"a": "x ", "b": 1}, {"a": "x", "b": 2}), Likeness.NO)
-        self.assertIs(likeness({"a": "x ", "b": 1}, {"a": "x", "b": 1}), Likeness.MAYBE)
-        self.assertIs(likeness({"a": Doubt(1), "b": "y"}, {"a": "x", "b": "z"}), Likeness.NO)
+        self.assertIs(likeness({"a": "x ", "b": 1}, {"a": "x", "b": 2}), ValueMatch.NO)
+        self.assertIs(likeness({"a": "x ", "b": 1}, {"a": "x", "b": 1}), ValueMatch.MAYBE)
+        self.assertIs(likeness({"a": DoubtfulValue(1), "b": "y"}, {"a": "x", "b": "z"}), ValueMatch.NO)
 
     def test_sameness(self) -> None:
         for one, other in ((1, 1.0), ({"a": [1]}, {"a": [1]}), ("x", "x"), (None, None), (True, True)):

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Resource
-from hospproxy.outward.writes.stored_values import Doubt
+from hospproxy.outward.writes.stored_values import DoubtfulValue
 from hospproxy.outward.writes.verdict import (
-    Change,
     Found,
+    LostPatch,
+    LostPost,
     NotKnowable,
     NotThere,
-    Search,
     has_changed,
     moment,
     which_is_mine,
 )
-from hospproxy.outward.writes.versions import Version
+from hospproxy.outward.writes.versions import RecordVersion
 from tests.rig import CONTRACT
 
 NOTES = CONTRACT.resources["notes"]
@@ -39,16 +39,16 @@ def note(number: int, created: float = 1000.0, **fields: Any) -> dict[str, Any]:
 
 
 MINE = {"title": "t", "body": "b", "patient_id": 7, "staff_id": 1}
-SEARCH = Search(NOTES, MINE, floor=100, not_before=990.0)
+SEARCH = LostPost(NOTES, MINE, floor=100, not_before=990.0)
 
 
 class WhichIsMineTests(SynchronousTestCase):
-    def found(self, search: Search, *rows: Any) -> int:
+    def found(self, search: LostPost, *rows: Any) -> int:
         verdict = which_is_mine(search, rows)
         assert isinstance(verdict, Found), verdict
         return int(verdict.record["id"])
 
-    def is_a(self, kind: type, search: Search, *rows: Any) -> None:
+    def is_a(self, kind: type, search: LostPost, *rows: Any) -> None:
         self.assertIsInstance(which_is_mine(search, rows), kind)
 
     def test_the_one_that_is_equal_and_new(self) -> None:
@@ -91,23 +91,29 @@ class WhichIsMineTests(SynchronousTestCase):
         self.assertEqual(self.found(search, note(101, title=None)), 101)
 
     def test_where_the_contract_names_less_less_is_asked(self) -> None:
-        search = Search(BARE, {"title": "t"}, floor=5, not_before=1e12)
+        search = LostPost(BARE, {"title": "t"}, floor=5, not_before=1e12)
         self.assertEqual(self.found(search, {"id": 6, "title": "t"}, {"id": 5, "title": "t"}), 6)
         self.is_a(NotKnowable, search, {"id": 6, "title": "t"}, {"id": 7, "title": "t"})
 
     def test_without_any_bound_an_equal_record_may_be_an_old_one(self) -> None:
-        search = Search(BARE, {"title": "t"}, floor=None)
+        search = LostPost(BARE, {"title": "t"}, floor=None)
         self.is_a(NotKnowable, search, {"id": 6, "title": "t"})
         self.is_a(NotThere, search, {"id": 6, "title": "x"})
 
     def test_one_that_may_be_what_was_made_of_it_is_neither_found_nor_absent(self) -> None:
-        self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, title="t"))
+        self.is_a(
+            NotKnowable, evolve(SEARCH, expected={**MINE, "title": DoubtfulValue(True)}), note(101, title="t")
+        )
         self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": "t "}), note(101))
-        self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, body="x"))
-        self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99, 900.0))
+        self.is_a(
+            NotThere, evolve(SEARCH, expected={**MINE, "title": DoubtfulValue(True)}), note(101, body="x")
+        )
+        self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": DoubtfulValue(True)}), note(99, 900.0))
         # A record may be this write's if only its id, or only its date, is older.
-        self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99))
-        self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, 900.0))
+        self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": DoubtfulValue(True)}), note(99))
+        self.is_a(
+            NotKnowable, evolve(SEARCH, expected={**MINE, "title": DoubtfulValue(True)}), note(101, 900.0)
+        )
         self.assertEqual(self.found(SEARCH, note(102, title="t "), note(101)), 101)
 
     def test_by_its_reference_alone(self) -> None:
@@ -175,7 +181,7 @@ class WhichIsMineTests(SynchronousTestCase):
 
 
 class HasChangedTests(SynchronousTestCase):
-    change = Change(NOTES, {"title": "new"}, unreadable=False, not_before=990.0)
+    change = LostPatch(NOTES, {"title": "new"}, unreadable=False, not_before=990.0)
 
     def test_new_values(self) -> None:
         self.assertIsInstance(has_changed(self.change, note(1, title="new")), Found)
@@ -184,7 +190,7 @@ class HasChangedTests(SynchronousTestCase):
         self.assertIsInstance(has_changed(self.change, note(1, created=980.0)), NotThere)
 
     def test_as_it_was_seen_before_whatever_the_clock_says(self) -> None:
-        seen = Version.of(note(1))
+        seen = RecordVersion.of(note(1))
         self.assertIsInstance(has_changed(evolve(self.change, before=seen), note(1)), NotThere)
         other = note(1, updated_at=at(1000.001))
         self.assertIsInstance(has_changed(evolve(self.change, before=seen), other), NotKnowable)
@@ -194,13 +200,13 @@ class HasChangedTests(SynchronousTestCase):
     def test_what_it_may_have_been_before_does_not_show_that_it_has_landed(self) -> None:
         old, new = note(1, 900.0), note(1, 900.0, title="new", updated_at=at(1000))
         for before, row, landed in (
-            (Version.of(old), new, True),
+            (RecordVersion.of(old), new, True),
             (None, new, False),
-            (Version.of(new), new, False),
+            (RecordVersion.of(new), new, False),
             # It had these values already, and another field was changed.
-            (Version.of({**old, "title": "new"}), new, False),
+            (RecordVersion.of({**old, "title": "new"}), new, False),
             # Another worker may have written them before this began.
-            (Version.of(old), {**new, "updated_at": at(980)}, False),
+            (RecordVersion.of(old), {**new, "updated_at": at(980)}, False),
         ):
             found = has_changed(evolve(self.change, before=before), row)
             assert isinstance(found, Found)
@@ -219,11 +225,11 @@ class HasChangedTests(SynchronousTestCase):
     def test_what_may_be_the_new_value_is_neither(self) -> None:
         spaced = evolve(self.change, expected={"title": "new "})
         self.assertIsInstance(has_changed(spaced, note(1, title="new", created=995.0)), NotKnowable)
-        bare = Change(BARE, {"title": "new "}, unreadable=False, not_before=None)
+        bare = LostPatch(BARE, {"title": "new "}, unreadable=False, not_before=None)
         self.assertIsInstance(has_changed(bare, {"id": 1, "title": "new"}), NotKnowable)
 
     def test_without_dates_the_values_are_all_there_is(self) -> None:
-        change = Change(BARE, {"title": "new"}, unreadable=False, not_before=None)
+        change = LostPatch(BARE, {"title": "new"}, unreadable=False, not_before=None)
         self.assertIsInstance(has_changed(change, {"id": 1, "title": "new"}), Found)
         self.assertIsInstance(has_changed(change, {"id": 1, "title": "old"}), NotThere)
         self.assertIsInstance(has_changed(change, None), NotKnowable)

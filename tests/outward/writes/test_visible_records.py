@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.exchange import Call
 from hospproxy.messages import Response
-from hospproxy.outward.writes.visible_records import FOR_S, Shown
-from hospproxy.sharing.news import Everything, Struck
+from hospproxy.outward.writes.visible_records import FOR_S, VisibleRecords
+from hospproxy.sharing.news import EntriesInvalidated, EverythingStale
 from tests.rig import CONTRACT, STAFF1, STAFF2
 
 
@@ -24,7 +24,9 @@ class ShownTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000)
         self.era: object | None = 1
-        self.shown = Shown(CONTRACT, b"k" * 32, self.clock, lambda: self.era, most=20, most_bytes=4000)
+        self.shown = VisibleRecords(
+            CONTRACT, b"k" * 32, self.clock, lambda: self.era, most=20, most_bytes=4000
+        )
 
     def saw(self, call: Call, document: Any, status: int = 200, ago: float = 0.0) -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -86,10 +88,10 @@ class ShownTests(SynchronousTestCase):
 
     def test_so_does_one_of_another_worker(self) -> None:
         for news, voids in (
-            (Struck((), resource="notes", record="5"), True),
-            (Struck((), resource="notes"), False),
-            (Struck(()), True),
-            (Everything(), True),
+            (EntriesInvalidated((), resource="notes", record="5"), True),
+            (EntriesInvalidated((), resource="notes"), False),
+            (EntriesInvalidated(()), True),
+            (EverythingStale(), True),
         ):
             self.setUp()
             self.saw(call_of("getNote", "5"), {"id": 5})

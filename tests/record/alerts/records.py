@@ -12,7 +12,7 @@ from zope.interface import implementer
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal, IMeter
 from hospproxy.record.alerts.alert import Alert
-from hospproxy.record.alerts.facts import Facts, facts_of
+from hospproxy.record.alerts.facts import RecordFacts, facts_of
 
 MONDAY = 1_700_438_400.0
 """Monday, 20 November 2023, midnight UTC."""
@@ -45,17 +45,17 @@ def failed_login(address: str = "192.0.2.7", pseudonym: str = "ab" * 32, **more:
     return record(**{**given, **more})
 
 
-def facts(given: Mapping[str, Any]) -> Facts:
+def facts(given: Mapping[str, Any]) -> RecordFacts:
     found = facts_of(given)
     assert found is not None
     return found
 
 
-def opened(patient: str, person: int = 1) -> Facts:
+def opened(patient: str, person: int = 1) -> RecordFacts:
     return facts(record(person, patient_id=patient, action="read"))
 
 
-def told(rule: Any, seen: Sequence[tuple[Facts, float]]) -> list[Alert | None]:
+def told(rule: Any, seen: Sequence[tuple[RecordFacts, float]]) -> list[Alert | None]:
     """The results of a rule for each record."""
     return [rule.observe(each, now) for each, now in seen]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.alerts.alert import Alert, in_words
-from hospproxy.record.alerts.bounded import Distinct, Repeats
+from hospproxy.record.alerts.bounded import DistinctCounter, RepeatFilter
 from hospproxy.record.alerts.count_rules import (
     AnothersName,
     BreakGlass,
@@ -125,7 +125,7 @@ class AgainstTheWholeHistory(SynchronousTestCase):
     def test_the_number_is_that_of_the_window_up_to_the_most(
         self, events: list[tuple[int, int, int]], most: int, window: int
     ) -> None:
-        counting, history, now = Distinct(most, window), [], 0
+        counting, history, now = DistinctCounter(most, window), [], 0
         for subject, key, passed in events:
             now += passed
             history.append((subject, key, now))
@@ -137,8 +137,8 @@ class AgainstTheWholeHistory(SynchronousTestCase):
     def test_it_is_bounded_and_forgets_rather_than_invents(
         self, events: list[tuple[int, int, int]], most: int, entries: int, subjects: int
     ) -> None:
-        counting = Distinct(most, 20, max_entries=entries, max_subjects=subjects)
-        everything, now = Distinct(most, 20), 0
+        counting = DistinctCounter(most, 20, max_entries=entries, max_subjects=subjects)
+        everything, now = DistinctCounter(most, 20), 0
         for subject, key, passed in events:
             now += passed
             self.assertLessEqual(counting.add(subject, key, now), everything.add(subject, key, now))
@@ -148,7 +148,7 @@ class AgainstTheWholeHistory(SynchronousTestCase):
             self.assertEqual(counting.size, (sum(held), len(held)))
 
     def test_a_clock_that_is_set_back_does_not_stop_the_counting(self) -> None:
-        counting = Distinct(3, 60)
+        counting = DistinctCounter(3, 60)
         for key in range(3):
             counting.add("a", key, 1e9)
         self.assertEqual([counting.add("a", key, 100.0) for key in range(4, 8)], [1, 2, 3, 3])
@@ -159,25 +159,25 @@ class Repeating(SynchronousTestCase):
         return Alert(rule="many-patients", subject=subject, text="", facts=facts(record()), **more)
 
     def test_once_and_then_with_a_count(self) -> None:
-        repeats = Repeats(60)
+        repeats = RepeatFilter(60)
         at = (0.0, 1.0, 59.0, 60.0, 61.0, 500.0)
         self.assertEqual([repeats.withheld(self.alert(), now) for now in at], [0, None, None, 2, None, 1])
 
     def test_subjects_are_apart_and_a_rule_may_be_silent_for_longer(self) -> None:
-        repeats = Repeats(60)
+        repeats = RepeatFilter(60)
         self.assertEqual([repeats.withheld(self.alert(subject), 0.0) for subject in (1, 2, "1")], [0, 0, 0])
         self.assertIsNone(repeats.withheld(self.alert(silent_s=100), 99.0))
         self.assertEqual(repeats.withheld(self.alert(silent_s=100), 100.0), 1)
 
     def test_a_clock_that_is_set_back_does_not_silence(self) -> None:
-        repeats = Repeats(60)
+        repeats = RepeatFilter(60)
         repeats.withheld(self.alert(), 1e9)
         self.assertEqual(repeats.withheld(self.alert(), 100.0), 0)
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.integers(0, 20), max_size=60), st.integers(1, 6))
     def test_it_is_bounded(self, subjects: list[int], most: int) -> None:
-        repeats = Repeats(60, most)
+        repeats = RepeatFilter(60, most)
         for subject in subjects:
             repeats.withheld(self.alert(subject), 0.0)
             self.assertLessEqual(len(repeats), most)

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.alerts.alert import RULES
-from hospproxy.record.alerts.bounded import Repeats
+from hospproxy.record.alerts.bounded import RepeatFilter
 from hospproxy.record.alerts.count_rules import (
     AnothersName,
     FailedLoginsByAddress,
@@ -39,7 +39,7 @@ class Case(SynchronousTestCase):
         self.journal, self.meter, self.now = KeptJournal(), Counts(), MONDAY
 
     def noticer(self, *rules: Any, repeat_after_s: float = 3600.0) -> Noticer:
-        return Noticer(rules, Repeats(repeat_after_s), self.journal, self.meter, lambda: self.now)
+        return Noticer(rules, RepeatFilter(repeat_after_s), self.journal, self.meter, lambda: self.now)
 
 
 class WhatBecomesOfAnAlert(Case):

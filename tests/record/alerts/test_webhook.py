@@ -17,7 +17,7 @@ from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.interfaces import IAuditWriter
 from hospproxy.options.alerts_section import AlertsSettings
 from hospproxy.record.alerts.webhook import MOST, Webhook, writer_for
-from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.trail.follower import Batch, Cursor
 from hospproxy.record.trail.record_line import encode_record
 
 
@@ -43,7 +43,7 @@ def alert(text: str = "20 failed log-ins", **more: Any) -> bytes:
 
 
 def batch(*lines: bytes) -> Batch:
-    return Batch(lines, "f" * 64, Position("w0", 1, 100, len(lines)))
+    return Batch(lines, "f" * 64, Cursor("w0", 1, 100, len(lines)))
 
 
 class Posting(SynchronousTestCase):

@@ -17,7 +17,7 @@ from hospproxy.record.columns.questions import LENGTH, MOST_BYTES, Answer, Quest
 from hospproxy.record.columns.reader import ColumnReader
 from hospproxy.record.columns.sink import IndexSink
 from hospproxy.record.search.filters import Filters
-from hospproxy.record.search.rows import IndexAway, Key, NoIndexYet, RowName
+from hospproxy.record.search.rows import IndexAway, NoIndexYet, RowKey, RowName
 
 SETUP = Setup(folder="/i", directory="/a", timeout_s=10.0)
 PAGE = Question(what="page", limit=1)
@@ -214,7 +214,7 @@ class ScriptedAsker:
 class ReaderTests(SynchronousTestCase):
     def test_an_export_is_many_pages(self) -> None:
         rows = [
-            Row(key=Key(n, RowName("t", "w0", n)), line=b'{"n":%d}' % n, by_list=False) for n in (3, 2, 1)
+            Row(key=RowKey(n, RowName("t", "w0", n)), line=b'{"n":%d}' % n, by_list=False) for n in (3, 2, 1)
         ]
         exports = ScriptedAsker(Answer(rows=rows[:2], more_after=rows[1].key), Answer(rows=rows[2:]))
         pages = ScriptedAsker()

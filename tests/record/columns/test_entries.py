@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.columns import entries
-from hospproxy.record.columns.entries import Member, entry_of
+from hospproxy.record.columns.entries import SetMember, entry_of
 from hospproxy.record.search.record_values import coded
 
 from ..random_records import any_record
@@ -47,9 +47,9 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-def by_rule(line: bytes) -> tuple[entries.Entry, tuple[Member, ...]]:
+def by_rule(line: bytes) -> tuple[entries.Entry, tuple[SetMember, ...]]:
     one = coded(line, 0)
-    members = tuple(Member("s", one.declares, each) for each in one.patients) if one.declares else ()
+    members = tuple(SetMember("s", one.declares, each) for each in one.patients) if one.declares else ()
     return entries._entry(one, "s", 3, 9), members
 
 

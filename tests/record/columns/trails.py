@@ -13,13 +13,13 @@ from hospproxy.record.columns.trail_files import TrailFolder
 from hospproxy.record.columns.upkeep import IndexUpkeep
 from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.folder import FolderReader
-from hospproxy.record.search.rows import IndexRow, Key
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.search.rows import IndexRow, RowKey
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.names import TOMBSTONE
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.record.trail.upkeep import Tender
+from hospproxy.record.trail.upkeep import TrailUpkeep
 
 from ..random_records import SETS, any_record
 from ..trail.trails import SIGNER
@@ -43,7 +43,9 @@ class IndexedTrail:
         self.index = self.opened()
 
     def keeper(self) -> TrailKeeper:
-        keeper = TrailKeeper(self.trail, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan(rotate_s=1e12))
+        keeper = TrailKeeper(
+            self.trail, lambda: self.now, OsFiles(), signer=SIGNER, plan=RotationPlan(rotate_s=1e12)
+        )
         keeper.open()
         return keeper
 
@@ -79,7 +81,7 @@ class IndexedTrail:
         """Compress the closed files of the first journal, or remove them."""
         committed = self.keepers[0].committed
         assert committed is not None
-        done = Tender(self.trail, SIGNER, lambda: self.now, retention_days).run(committed)
+        done = TrailUpkeep(self.trail, SIGNER, lambda: self.now, retention_days).run(committed)
         assert done.troubles == [], done.troubles
 
     def fill(self, chance: random.Random, count: int, journal: int = 0) -> None:
@@ -93,7 +95,7 @@ class IndexedTrail:
     def pages(self, filters: Filters, limit: int) -> list[IndexRow]:
         """All pages."""
         rows: list[IndexRow] = []
-        after: Key | None = None
+        after: RowKey | None = None
         for _ in range(5000):
             page = self.index.page(filters, after, limit)
             assert len(page.rows) <= limit

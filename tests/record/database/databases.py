@@ -14,11 +14,11 @@ from sqlalchemy.ext.compiler import compiles
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
-from hospproxy.record.database.access import Access
+from hospproxy.record.database.access import TransactionThread
 from hospproxy.record.database.connect import DatabaseTarget
 from hospproxy.record.database.reader import DatabaseReader
-from hospproxy.record.database.sink import DatabaseWriter
-from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.database.sink import DatabaseSink
+from hospproxy.record.trail.follower import Batch, Cursor
 from hospproxy.record.trail.hash_chain import ChainHead, linked
 from hospproxy.record.trail.record_line import encode_record
 
@@ -52,9 +52,11 @@ def _without_locks(connection: Any, _: object) -> None:
     connection.create_function("pg_advisory_xact_lock", 1, lambda _number: None)
 
 
-def access(file: Path, *, read_only: bool = False) -> Access:
+def access(file: Path, *, read_only: bool = False) -> TransactionThread:
     """Access that works in the caller's thread."""
-    made = Access(ThreadlessClock(), DatabaseTarget(url=URL.create("postgresql")), "test", read_only)
+    made = TransactionThread(
+        ThreadlessClock(), DatabaseTarget(url=URL.create("postgresql")), "test", read_only
+    )
     made._worker = AtOnce()  # type: ignore[assignment]
     file.parent.mkdir(parents=True, exist_ok=True)
     made._engine = create_engine(f"sqlite:///{file}")
@@ -62,9 +64,9 @@ def access(file: Path, *, read_only: bool = False) -> Access:
     return made
 
 
-def writer(file: Path) -> DatabaseWriter:
+def writer(file: Path) -> DatabaseSink:
     """A sink that writes to a file."""
-    return DatabaseWriter(access(file))
+    return DatabaseSink(access(file))
 
 
 def reader(file: Path) -> DatabaseReader:
@@ -87,7 +89,7 @@ class Chain:
 
     def of_lines(self, lines: Iterable[bytes]) -> Batch:
         """A batch of given lines, after those made so far."""
-        position = Position(self._journal, 1, 0, self._head.seq)
+        position = Cursor(self._journal, 1, 0, self._head.seq)
         return Batch(tuple(lines), self._head.hash.decode(), position, self._trail)
 
 

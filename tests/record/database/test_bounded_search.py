@@ -15,7 +15,7 @@ from hospproxy.record.database import bounded_search, conditions
 from hospproxy.record.database import reader as database_reader
 from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.match import matches
-from hospproxy.record.search.rows import IndexRow, Key
+from hospproxy.record.search.rows import IndexRow, RowKey
 
 from ..random_records import FILTERS, SETS, any_record
 from .databases import Chain, reader, record, writer
@@ -52,7 +52,7 @@ class SearchTests(SynchronousTestCase):
     def pages(self, filters: Filters, limit: int) -> list[IndexRow]:
         """All pages."""
         rows: list[IndexRow] = []
-        after: Key | None = None
+        after: RowKey | None = None
         for _ in range(2000):
             page = self.successResultOf(self._now(self.reader.page(filters, after, limit)))
             self.assertLessEqual(len(page.rows), limit)

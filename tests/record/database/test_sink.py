@@ -17,10 +17,10 @@ from hospproxy.record.database import reader as database_reader
 from hospproxy.record.database import sink
 from hospproxy.record.database.access import DatabaseFailed, NoTablesYet
 from hospproxy.record.database.retention import Pruner
-from hospproxy.record.database.sink import Anchor, DatabaseWriter, OtherRecordError
+from hospproxy.record.database.sink import Anchor, DatabaseSink, OtherRecordError
 from hospproxy.record.search.filters import Filters
-from hospproxy.record.search.rows import IndexRow, Key, Page, RowName
-from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.search.rows import IndexRow, RowKey, RowName, RowPage
+from hospproxy.record.trail.follower import Batch, Cursor
 
 from .databases import Chain, access, reader, record, writer
 
@@ -42,8 +42,8 @@ class Case(SynchronousTestCase):
     def fails(self, coroutine: Any, kind: type[Exception]) -> str:
         return str(self.failureResultOf(Deferred.fromCoroutine(coroutine), kind).value)
 
-    def page(self, after: Key | None = None, limit: int = 100, **filters: Any) -> Page:
-        found: Page = self.now(self.reader.page(Filters(**filters), after, limit))
+    def page(self, after: RowKey | None = None, limit: int = 100, **filters: Any) -> RowPage:
+        found: RowPage = self.now(self.reader.page(Filters(**filters), after, limit))
         return found
 
     def seqs(self, **filters: Any) -> list[int]:
@@ -56,7 +56,7 @@ class Case(SynchronousTestCase):
 
 
 class WriteTests(Case):
-    """Tests of ``DatabaseWriter``."""
+    """Tests of ``DatabaseSink``."""
 
     def test_interfaces(self) -> None:
         """Sink and reader implement their interfaces."""
@@ -95,7 +95,7 @@ class WriteTests(Case):
         self.now(self.writer.write(batch))
         [row] = self.page().rows
         self.assertEqual(row.line, batch.lines[0])
-        self.assertEqual(row.key, Key(1500, RowName("t1", "w0", 1)))
+        self.assertEqual(row.key, RowKey(1500, RowName("t1", "w0", 1)))
         self.assertEqual(self.now(self.reader.row(row.key.name)), row)
         for name in (RowName("t1", "w0", 2), RowName("t2", "w0", 1), RowName("t1", "w0", 1 << 41)):
             self.assertIsNone(self.now(self.reader.row(name)))
@@ -105,7 +105,7 @@ class WriteTests(Case):
         chain = Chain()
         good = chain.batch([record(1000), record(3000)])
         lines = (good.lines[0], b"\xff\0 no JSON", b"[1]")
-        self.now(self.writer.write(Batch(lines, "0" * 64, Position("w0", 1, 0, 3), "t1")))
+        self.now(self.writer.write(Batch(lines, "0" * 64, Cursor("w0", 1, 0, 3), "t1")))
         rows = self.page(kind="unreadable").rows
         self.assertEqual([(row.key.time_ms, row.line) for row in rows], [(1000, lines[2]), (1000, lines[1])])
         self.assertEqual(self.seqs(), [3, 2, 1])
@@ -164,7 +164,7 @@ class PruneTests(Case):
     def test_prune(self) -> None:
         """The oldest records are deleted, a few at each write; younger ones stay."""
         now = [10.0]
-        into = DatabaseWriter(access(self.file), Pruner(8.0, lambda: now[0], 0.0, at_once=2))
+        into = DatabaseSink(access(self.file), Pruner(8.0, lambda: now[0], 0.0, at_once=2))
         chain = Chain()
         told = record(0, kind="disclosure", set="s", patients=["4"])
         used = record(500, disclosed={"set": "s", "count": 1})
@@ -220,7 +220,7 @@ class PageTests(Case):
     def test_a_key_of_an_unknown_journal(self) -> None:
         """A page's key from another database: no record of that time is skipped."""
         self.now(self.writer.write(Chain().batch([record(1), record(2), record(3)])))
-        page = self.page(after=Key(2, RowName("t9", "w0", 1)))
+        page = self.page(after=RowKey(2, RowName("t9", "w0", 1)))
         self.assertEqual([row.key.name.seq for row in page.rows], [2, 1])
 
     def test_rows_are_what_the_interface_says(self) -> None:

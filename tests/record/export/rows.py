@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hospproxy.record.search.rows import IndexRow, Key, RowName
+from hospproxy.record.search.rows import IndexRow, RowKey, RowName
 from hospproxy.record.trail.record_line import encode_record
 
 HOSTILE = [
@@ -22,7 +22,7 @@ texts = st.text(max_size=12) | st.sampled_from(HOSTILE)
 
 
 def row(record: dict[str, Any], seq: int = 1, *, trail: str = "ward", by_list: bool = False) -> IndexRow:
-    return IndexRow(Key(0, RowName(trail, "w0", seq)), record, encode_record(record), by_list)
+    return IndexRow(RowKey(0, RowName(trail, "w0", seq)), record, encode_record(record), by_list)
 
 
 class Rows:

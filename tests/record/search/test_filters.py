@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.describe import timestamp
 from hospproxy.record.search.filters import NAMES, BadFilterError, Filters, decode_key, encode_key, parse
-from hospproxy.record.search.rows import Key, RowName
+from hospproxy.record.search.rows import RowKey, RowName
 
 
 class ParseTests(SynchronousTestCase):
@@ -81,7 +81,7 @@ class KeyTests(SynchronousTestCase):
     )
     def test_there_and_back(self, time_ms: int, trail: str, number: int, seq: int) -> None:
         """A key survives encoding and decoding."""
-        key = Key(time_ms, RowName(trail, f"w{number}", seq))
+        key = RowKey(time_ms, RowName(trail, f"w{number}", seq))
         self.assertEqual(decode_key(encode_key(key)), key)
 
     def test_refused(self) -> None:

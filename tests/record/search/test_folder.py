@@ -16,7 +16,7 @@ from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.folder import FolderReader
 from hospproxy.record.search.match import matches, time_of
 from hospproxy.record.search.rows import IndexRow
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
@@ -78,7 +78,7 @@ class Trail:
         self.now = EPOCH
         self.keepers = [
             # Only ``new_file`` begins another file; here the test writes the sets, not the keeper.
-            TrailKeeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan(rotate_s=1e9))
+            TrailKeeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=RotationPlan(rotate_s=1e9))
             for _ in range(2)
         ]
         self.sets: list[set[str]] = [set(), set()]

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
-from hospproxy.record.sinks.carrier import Carrier, Time, only
+from hospproxy.record.sinks.carrier import Carrier, CarrierTime, only
 from hospproxy.record.sinks.pace import TICK_S
-from hospproxy.record.trail.follower import Batch, ClosedFile, Position
+from hospproxy.record.trail.follower import Batch, ClosedFile, Cursor
 from hospproxy.watch.metrics import Metrics
 
 from ..trail.disks import HandWorker
@@ -85,11 +85,11 @@ class Rig:
         self.clock = Clock()
         self.worker = HandWorker()
         self.meter = Metrics(strict=True)
-        time = Time(self.clock, trail.wall, lambda: 1.0)
+        time = CarrierTime(self.clock, trail.wall, lambda: 1.0)
         self.carrier = Carrier(writer, trail.folder, self.worker, time, self.meter, only(self.committed))
         self.carrier.start()
 
-    def committed(self) -> Position | None:
+    def committed(self) -> Cursor | None:
         return self.trail.keeper.committed if self.trail.keeper is not None else None
 
     def settle(self, seconds: float = TICK_S) -> None:

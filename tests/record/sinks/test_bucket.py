@@ -16,8 +16,8 @@ from zope.interface.verify import verifyObject
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.interfaces import IAuditFileWriter
 from hospproxy.options.bucket_section import BucketSettings
-from hospproxy.record.sinks.bucket import BucketLocation, BucketWriter, ObjectDiffers, client_for, writer_for
-from hospproxy.record.trail.follower import ClosedFile, Position
+from hospproxy.record.sinks.bucket import BucketLocation, BucketSink, ObjectDiffers, client_for, writer_for
+from hospproxy.record.trail.follower import ClosedFile, Cursor
 from hospproxy.secrets import KeyFileError
 
 STEM = "audit-w0-00000007-20261124T131536.123Z.jsonl"
@@ -98,8 +98,8 @@ class BucketTests(SynchronousTestCase):
         self.worker = Here()
         self.writer = self.made()
 
-    def made(self) -> BucketWriter:
-        writer = BucketWriter(BucketLocation("trails", "hospital"), lambda: self.s3, lambda: self.worker)
+    def made(self) -> BucketSink:
+        writer = BucketSink(BucketLocation("trails", "hospital"), lambda: self.s3, lambda: self.worker)
         self.successResultOf(Deferred.fromCoroutine(writer.open()))
         return writer
 
@@ -111,7 +111,7 @@ class BucketTests(SynchronousTestCase):
 
     def file(self, name: str, content: bytes) -> ClosedFile:
         (self.folder / name).write_bytes(content)
-        return ClosedFile(self.folder / name, STEM, "ab" * 32, Position("w0", 8, 0, 99), "5f0c")
+        return ClosedFile(self.folder / name, STEM, "ab" * 32, Cursor("w0", 8, 0, 99), "5f0c")
 
     def put(self, file: ClosedFile) -> Deferred[None]:
         return Deferred.fromCoroutine(self.writer.write_file(file))

@@ -10,8 +10,8 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.config import ConfigError, Settings, structure
 from hospproxy.interfaces import IAuditWriter, IAuditWriterMaker
-from hospproxy.record.sinks.build_sinks import WriterError, _makers, needed_from, writers_for
-from hospproxy.record.sinks.http import HttpWriter
+from hospproxy.record.sinks.build_sinks import SinkError, _makers, needed_from, writers_for
+from hospproxy.record.sinks.http import HttpSink
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "writers.md"
 
@@ -30,7 +30,7 @@ class Case(SynchronousTestCase):
         return writers_for(self.settings(**more), MemoryReactorClock())
 
     def refused(self, **more: Any) -> str:
-        return str(self.assertRaises(WriterError, self.writers, **more))
+        return str(self.assertRaises(SinkError, self.writers, **more))
 
 
 class BuiltIn(Case):
@@ -39,7 +39,7 @@ class BuiltIn(Case):
         secret.write_bytes(b"0123456789abcdef\n")
         secret.chmod(0o600)
         options = {"enabled": True, "url": "http://127.0.0.1:1/x", "secret_file": str(secret)}
-        [writer] = [each for each in self.writers(audit_http=options) if isinstance(each, HttpWriter)]
+        [writer] = [each for each in self.writers(audit_http=options) if isinstance(each, HttpSink)]
         verifyObject(IAuditWriter, writer)
         secret.chmod(0o644)
         self.assertIn("audit_http: ", self.refused(audit_http=options))

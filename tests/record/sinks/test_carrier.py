@@ -11,9 +11,9 @@ from zope.interface.verify import verifyObject
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.record.sinks.carrier import MAX_RETRY_AFTER_S, TIMEOUT_S
 from hospproxy.record.sinks.pace import TICK_S
-from hospproxy.record.sinks.positions import Positions
+from hospproxy.record.sinks.positions import CursorFiles
 from hospproxy.record.sinks.signed_post import PostError
-from hospproxy.record.trail.follower import Position
+from hospproxy.record.trail.follower import Cursor
 from hospproxy.record.trail.identity import trail_id
 
 from ..trail.trails import DAY
@@ -120,7 +120,7 @@ class Saved(Case):
     def test_beyond_the_end_it_is_said_and_all_comes_again(self) -> None:
         self.rig().settle_long()
         self.rigs.pop().stop()
-        Positions(self.trail.folder).save("fake", Position("w0", 9, 5, 1000), trail_id(self.trail.folder))
+        CursorFiles(self.trail.folder).save("fake", Cursor("w0", 9, 5, 1000), trail_id(self.trail.folder))
         self.writer.batches.clear()
         with self.assertLogs_(1):
             self.rig().settle_long()
@@ -128,7 +128,7 @@ class Saved(Case):
 
     def test_a_disk_that_is_full_does_not_hold_it_up(self) -> None:
         rig = self.rig()
-        self.patch(Positions, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        self.patch(CursorFiles, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         self.trail.keep(10)
         with self.assertLogs_(1):
             rig.settle_long()
@@ -137,7 +137,7 @@ class Saved(Case):
         self.assertEqual(self.writer.seqs, self.all_of_it())
 
     def test_what_is_needed(self) -> None:
-        positions = Positions(self.trail.folder)
+        positions = CursorFiles(self.trail.folder)
         self.assertIsNone(positions.needed_from([], "w0"))
         self.assertEqual(positions.needed_from(["fake"], "w0"), 0)
         self.trail.keep(40)
@@ -269,7 +269,7 @@ class Gone(Case):
         self.rigs.pop().stop()
         until = self.writer.seqs[-1]
         self.trail.keep(60)
-        current = Positions(self.trail.folder).load("fake", "w0", trail_id(self.trail.folder))
+        current = CursorFiles(self.trail.folder).load("fake", "w0", trail_id(self.trail.folder))
         assert current is not None
         gone = [path for path in self.trail.paths if int(path.name.split("-")[2]) == current.number + 1]
         after = [path for path in self.trail.paths if int(path.name.split("-")[2]) == current.number + 2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 from typing import Any
 
-from hospproxy.record.sinks.feeds import End
+from hospproxy.record.sinks.feeds import JournalEnd
 from hospproxy.record.sinks.journals import Journals
-from hospproxy.record.trail.follower import Position
+from hospproxy.record.trail.follower import Cursor
 
 from . import test_carrier
 from .carriers import trail_in
@@ -48,7 +48,7 @@ class Unreadable(test_carrier.Case):
         self.leave()
         broken, real = True, Journals.next
 
-        def next_(journals: Journals, since: Position, end: End) -> Any:
+        def next_(journals: Journals, since: Cursor, end: JournalEnd) -> Any:
             if since.journal == "w1" and broken:
                 raise OSError(5, "Input/output error")
             return real(journals, since, end)

@@ -17,9 +17,9 @@ from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.interfaces import IAuditWriter
 from hospproxy.options.syslog_section import SyslogSettings
 from hospproxy.record.sinks.overlap import Overlap
-from hospproxy.record.sinks.syslog import LARGE, MIN_INTERVAL_S, SyslogWriter, writer_for
-from hospproxy.record.sinks.syslog_message import Form, chunks, framed, message, severity_of
-from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.sinks.syslog import LARGE, MIN_INTERVAL_S, SyslogSink, writer_for
+from hospproxy.record.sinks.syslog_message import SyslogFormat, chunks, framed, message, severity_of
+from hospproxy.record.trail.follower import Batch, Cursor
 
 BOM = b"\xef\xbb\xbf"
 
@@ -63,7 +63,7 @@ def parsed(raw: bytes) -> tuple[list[str], str, dict[str, str], bytes]:
 
 def batch(*lines: bytes, last: int = 0, trail: str = "t") -> Batch:
     head = sha256(lines[-1]).hexdigest()
-    return Batch(lines, head, Position("w0", 1, 0, last or len(lines)), trail)
+    return Batch(lines, head, Cursor("w0", 1, 0, last or len(lines)), trail)
 
 
 def line(**record: Any) -> bytes:
@@ -78,7 +78,7 @@ hostile = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
 class MessageTests(SynchronousTestCase):
     def test_an_example(self) -> None:
         text = line(time="2026-11-24T13:15:36.123Z", outcome="success", name="Åsa")
-        form = Form(hostname="proxy.example")
+        form = SyslogFormat(hostname="proxy.example")
         digest = sha256(text).hexdigest()
         self.assertEqual(
             message(form, batch(text, last=17, trail='a"b'), 0),
@@ -94,7 +94,7 @@ class MessageTests(SynchronousTestCase):
     ) -> None:
         lines = line(kind=kind, time=time, value=value), b"no JSON at all \xff" + value.encode()
         given_ = batch(*lines, trail=trail)
-        form = Form(facility=facility, hostname=host, bom=bom, max_bytes=1 << 20)
+        form = SyslogFormat(facility=facility, hostname=host, bom=bom, max_bytes=1 << 20)
         raw = frames(b"".join(chunks(form, [given_])))
         self.assertEqual(len(raw), 2)
         for index, one in enumerate(raw):
@@ -111,7 +111,7 @@ class MessageTests(SynchronousTestCase):
     def test_a_long_line_is_cut_between_characters_and_says_so(self, value: str, most: int) -> None:
         text = line(value=value + "é" * 1200)
         whole = batch(text)
-        raw = message(Form(max_bytes=most), whole, 0)
+        raw = message(SyslogFormat(max_bytes=most), whole, 0)
         _, _, members, cut = parsed(raw)
         self.assertLessEqual(len(raw), most)
         self.assertEqual((members["bytes"], members["hash"]), (str(len(text)), sha256(text).hexdigest()))
@@ -121,9 +121,9 @@ class MessageTests(SynchronousTestCase):
 
     def test_what_is_not_too_long_is_not_cut(self) -> None:
         text = line(value="x" * 3000)
-        most = len(message(Form(max_bytes=1 << 20), batch(text), 0))
-        self.assertTrue(message(Form(max_bytes=most), batch(text), 0).endswith(text))
-        self.assertFalse(message(Form(max_bytes=most - 1), batch(text), 0).endswith(text))
+        most = len(message(SyslogFormat(max_bytes=1 << 20), batch(text), 0))
+        self.assertTrue(message(SyslogFormat(max_bytes=most), batch(text), 0).endswith(text))
+        self.assertFalse(message(SyslogFormat(max_bytes=most - 1), batch(text), 0).endswith(text))
 
     def test_times_that_the_rfc_does_not_allow(self) -> None:
         for time, good in (
@@ -137,7 +137,7 @@ class MessageTests(SynchronousTestCase):
             ("2026-11-24T13:15:36Z\n", False),
             (17, False),
         ):
-            fields, _, _, _ = parsed(message(Form(), batch(line(time=time)), 0))
+            fields, _, _, _ = parsed(message(SyslogFormat(), batch(line(time=time)), 0))
             self.assertEqual(fields[1], time if good else "-", time)
 
     def test_severities(self) -> None:
@@ -155,10 +155,10 @@ class MessageTests(SynchronousTestCase):
 
     def test_chunks_are_bounded_and_lose_nothing(self) -> None:
         lines = [line(n=n, value="x" * 1000) for n in range(300)]
-        parts = list(chunks(Form(), [batch(*lines[:100]), batch(*lines[100:], last=300)]))
+        parts = list(chunks(SyslogFormat(), [batch(*lines[:100]), batch(*lines[100:], last=300)]))
         self.assertLess(max(map(len, parts)), 70_000)
         self.assertEqual([parsed(one)[3] for one in frames(b"".join(parts))], [BOM + each for each in lines])
-        self.assertEqual(list(chunks(Form(), [])), [])
+        self.assertEqual(list(chunks(SyslogFormat(), [])), [])
         self.assertEqual(framed(b"abc"), b"3 abc")
 
 
@@ -218,7 +218,7 @@ class WriterTests(SynchronousTestCase):
         self.clock = Clock()
         self.made: list[FakeDelivery] = []
         self.refusing = False
-        self.writer = SyslogWriter(Form(), self.connect, self.clock, Overlap(30, 1 << 20))
+        self.writer = SyslogSink(SyslogFormat(), self.connect, self.clock, Overlap(30, 1 << 20))
 
     async def connect(self) -> FakeDelivery:
         if self.refusing:

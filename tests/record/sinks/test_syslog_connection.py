@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.sinks import syslog_connection
-from hospproxy.record.sinks.syslog_connection import Delivery, NotConfirmed
+from hospproxy.record.sinks.syslog_connection import NotConfirmed, SyslogDelivery
 
 
 class Handle:
@@ -63,7 +63,7 @@ class DeliveryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.wire = Wire()
-        self.delivery = Delivery(self.clock, 10.0, False)
+        self.delivery = SyslogDelivery(self.clock, 10.0, False)
         inner = Factory.forProtocol(lambda: self.delivery)
         self.raw = syslog_connection._RawFactory(inner, 10.0).buildProtocol(None)
         self.raw.makeConnection(self.wire)

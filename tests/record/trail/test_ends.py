@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.trail.ends import JournalEnds
-from hospproxy.record.trail.follower import Position
+from hospproxy.record.trail.follower import Cursor
 from hospproxy.record.trail.keeper import TrailKeeper
 
 from .disks import FakeDisk
 from .trails import SIGNER, Trail, lines
 
 _COUNT = st.integers(0, 2**63)
-POSITIONS = st.builds(Position, st.integers(0, 9999).map("w{}".format), _COUNT, _COUNT, _COUNT)
+POSITIONS = st.builds(Cursor, st.integers(0, 9999).map("w{}".format), _COUNT, _COUNT, _COUNT)
 
 
 class Notes(SynchronousTestCase):
@@ -31,7 +31,7 @@ class Notes(SynchronousTestCase):
         self.assertEqual((self.others.live(), self.others.open(), self.others.of(0)), ({}, [], None))
 
     @given(POSITIONS, POSITIONS)
-    def test_another_process_reads_what_was_noted(self, first: Position, third: Position) -> None:
+    def test_another_process_reads_what_was_noted(self, first: Cursor, third: Cursor) -> None:
         assume(first.journal != third.journal)
         self.ends.publish(0, first)
         self.ends.publish(2, third, closed=True)
@@ -41,7 +41,7 @@ class Notes(SynchronousTestCase):
         self.assertEqual(self.others.open(), [first.journal])
 
     def test_of_a_journal_that_another_worker_has_taken_over_the_later_end_counts(self) -> None:
-        before, after = Position("w1", 1, 900, 5), Position("w1", 2, 100, 7)
+        before, after = Cursor("w1", 1, 900, 5), Cursor("w1", 2, 100, 7)
         for first, second in ((before, after), (after, before)):
             self.ends.publish(0, first, closed=first is before)
             self.ends.publish(2, second, closed=second is before)
@@ -50,7 +50,7 @@ class Notes(SynchronousTestCase):
 
     def test_half_a_note_is_not_read(self) -> None:
         """Its writer was killed in between: the note before it is still true."""
-        before, after = Position("w0", 1, 100, 5), Position("w0", 1, 200, 9)
+        before, after = Cursor("w0", 1, 100, 5), Cursor("w0", 1, 200, 9)
         self.ends.publish(0, before)
         self.assertEqual(self.others.of(0), (before, False))
         memory = mmap.mmap(self.ends.fileno(), 3 * 64)
@@ -70,9 +70,9 @@ class Published(SynchronousTestCase):
     """The keeper tells of nothing that is not on disk."""
 
     def setUp(self) -> None:
-        self.told: list[tuple[Position, bool]] = []
+        self.told: list[tuple[Cursor, bool]] = []
 
-    def note(self, end: Position, /, *, closed: bool) -> None:
+    def note(self, end: Cursor, /, *, closed: bool) -> None:
         self.told.append((end, closed))
 
     def test_each_group_and_the_end(self) -> None:

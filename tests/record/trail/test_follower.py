@@ -7,7 +7,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.follower import Follower, MissedError, Position
+from hospproxy.record.trail.follower import Cursor, Follower, MissedError
 
 from .trails import DAY, Trail
 
@@ -17,12 +17,12 @@ class InOrder(SynchronousTestCase):
         self.trail = Trail(Path(self.mktemp()))
         self.trail.keep(20)
 
-    def committed(self) -> Position:
+    def committed(self) -> Cursor:
         assert self.trail.keeper is not None
         assert self.trail.keeper.committed is not None
         return self.trail.keeper.committed
 
-    def follow(self, since: Position, **more: int) -> tuple[list[int], Position]:
+    def follow(self, since: Cursor, **more: int) -> tuple[list[int], Cursor]:
         """Follow the journal; return the records' numbers and the end position."""
         seqs: list[int] = []
         follower = Follower(self.trail.folder, **more)
@@ -35,7 +35,7 @@ class InOrder(SynchronousTestCase):
         return seqs, since
 
     def test_every_record_once_over_files_packing_restarts_and_torn_lines(self) -> None:
-        seqs, position = self.follow(Position("w0"), max_records=3)
+        seqs, position = self.follow(Cursor("w0"), max_records=3)
         self.trail.crash(b'{"torn')
         self.trail.keep(20)
         self.trail.tend()
@@ -47,11 +47,11 @@ class InOrder(SynchronousTestCase):
     def test_from_the_same_position_comes_the_same(self) -> None:
         follower = Follower(self.trail.folder, max_records=4)
         self.assertEqual(
-            follower.read(Position("w0"), self.committed()), follower.read(Position("w0"), self.committed())
+            follower.read(Cursor("w0"), self.committed()), follower.read(Cursor("w0"), self.committed())
         )
 
     def test_a_batch_is_bounded_in_bytes_but_never_empty(self) -> None:
-        batch = Follower(self.trail.folder, max_bytes=1).read(Position("w0"), self.committed())
+        batch = Follower(self.trail.folder, max_bytes=1).read(Cursor("w0"), self.committed())
         assert batch is not None
         self.assertEqual(len(batch.lines), 1)
 
@@ -61,7 +61,7 @@ class InOrder(SynchronousTestCase):
         assert self.trail.keeper.path is not None
         with self.trail.keeper.path.open("ab") as file:
             file.write(b'{"kind":"request","seq":1}\n')
-        seqs, _ = self.follow(Position("w0"))
+        seqs, _ = self.follow(Cursor("w0"))
         self.assertEqual(seqs, list(range(1, until.seq + 1)))
 
     def test_what_is_gone_is_missed_loudly(self) -> None:
@@ -69,7 +69,7 @@ class InOrder(SynchronousTestCase):
         self.trail.now += 10 * DAY
         self.trail.tend(retention_days=1)
         self.assertRaises(
-            MissedError, Follower(self.trail.folder).read, Position("w0", 1, 0, 0), self.committed()
+            MissedError, Follower(self.trail.folder).read, Cursor("w0", 1, 0, 0), self.committed()
         )
 
     def test_a_packed_file_is_unpacked_once_however_many_batches_it_makes(self) -> None:
@@ -84,7 +84,7 @@ class InOrder(SynchronousTestCase):
             lambda files, folder, name: opened.append(name) or whole(files, folder, name),
         )
         follower = Follower(self.trail.folder, max_records=2)
-        since = Position("w0")
+        since = Cursor("w0")
         while batch := follower.read(since, self.committed()):
             since = batch.position
         self.assertEqual(opened.count(packed), 1)

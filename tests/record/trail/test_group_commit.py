@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.disclosures import disclosure_of
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.group_commit import Committer
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
@@ -41,7 +41,7 @@ class RingCase(SynchronousTestCase):
             lambda: self.now,
             self.disk,
             signer=SIGNER,
-            plan=Plan(rotate_bytes=60_000, reserve_bytes=4000),
+            plan=RotationPlan(rotate_bytes=60_000, reserve_bytes=4000),
         )
         self.ring = HandRing(self.worker)
         self.said: list[Any] = []

@@ -13,8 +13,8 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import ILineJournal
 from hospproxy.record.describe import gap
-from hospproxy.record.trail.current import Plan
-from hospproxy.record.trail.journal import Bounds, Journal
+from hospproxy.record.trail.current import RotationPlan
+from hospproxy.record.trail.journal import Journal, JournalBounds
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.signing_key import Signer
@@ -36,10 +36,10 @@ class JournalCase(SynchronousTestCase):
 
     def made(self, **bounds: float) -> Journal:
         self.keeper = TrailKeeper(
-            Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
+            Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=RotationPlan(reserve_bytes=4000)
         )
         return Journal(
-            self.keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), bounds=Bounds(**bounds)
+            self.keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), bounds=JournalBounds(**bounds)
         )
 
     def append(self, number: int) -> Deferred[None]:
@@ -255,7 +255,7 @@ class FullDisk(JournalCase):
     def tended(self) -> Journal:
         self.wall = 0.0
         keeper = TrailKeeper(
-            Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
+            Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=RotationPlan(reserve_bytes=4000)
         )
         self.tendings: list[float] = []
         tend = keeper.tend

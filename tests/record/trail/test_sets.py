@@ -19,8 +19,8 @@ from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.disclosures import Disclosure, disclosure_of
 from hospproxy.record.trail import current as current_module
-from hospproxy.record.trail.current import Plan
-from hospproxy.record.trail.journal import Bounds, Journal
+from hospproxy.record.trail.current import RotationPlan
+from hospproxy.record.trail.journal import Journal, JournalBounds
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.scan import scan
@@ -71,7 +71,7 @@ def check(records: list[dict[str, Any]]) -> int:
 class BeforeTheFirstThatNamesIt(SynchronousTestCase):
     def setUp(self) -> None:
         self.disk, self.wall = FakeDisk(), 0.0
-        self.plan = Plan(rotate_bytes=4000, rotate_s=1000, reserve_bytes=6000)
+        self.plan = RotationPlan(rotate_bytes=4000, rotate_s=1000, reserve_bytes=6000)
         self.keeper = self.made()
 
     def made(self) -> TrailKeeper:
@@ -213,7 +213,7 @@ class Waiting(SynchronousTestCase):
             Clock(),
             self.meter,
             gap(lambda: 0.0),
-            bounds=Bounds(max_bytes=self.size + 300),
+            bounds=JournalBounds(max_bytes=self.size + 300),
         )
         self.journal.start()
         self.worker.step()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
-from hospproxy.record.trail.current import Plan
-from hospproxy.record.trail.journal import Bounds, Journal
+from hospproxy.record.trail.current import RotationPlan
+from hospproxy.record.trail.journal import Journal, JournalBounds
 from hospproxy.record.trail.keeper import TrailKeeper
 from tests.record.trail.test_journal import BROKEN, SIGNER, JournalCase
 
@@ -18,10 +18,10 @@ class SharedGroups(JournalCase):
         self.later: list[Callable[[], None]] = []
         self.told: list[Exception | None] = []
         self.keeper = TrailKeeper(
-            Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
+            Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=RotationPlan(reserve_bytes=4000)
         )
         return Journal(
-            self.keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), bounds=Bounds(**bounds),
+            self.keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), bounds=JournalBounds(**bounds),
             after_poll=self.later.append,
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import CLOSING_ROOM, OsFiles
 from hospproxy.record.trail.hash_chain import is_signed_by
 from hospproxy.record.trail.keeper import TrailKeeper
@@ -30,7 +30,7 @@ class Case(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.disk, self.clock = FakeDisk(), Clock()
-        plan = Plan(rotate_bytes=2000, rotate_s=1000, digest_s=100, reserve_bytes=self.reserve)
+        plan = RotationPlan(rotate_bytes=2000, rotate_s=1000, digest_s=100, reserve_bytes=self.reserve)
         self.keeper = TrailKeeper(Path("/audit"), self.clock.seconds, self.disk, signer=SIGNER, plan=plan)
         self.keeper.open()
 

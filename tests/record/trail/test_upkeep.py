@@ -7,7 +7,7 @@ from typing import BinaryIO
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.upkeep import Tender
+from hospproxy.record.trail.upkeep import TrailUpkeep
 
 from .trails import DAY, SIGNER, Trail, read, write
 
@@ -34,8 +34,8 @@ class Case(SynchronousTestCase):
         self.trail.keep(40)
         self.before = {path.name: path.read_bytes() for path in self.trail.paths}
 
-    def tender(self, **more: object) -> Tender:
-        return Tender(self.trail.folder, SIGNER, self.trail.wall, **more)  # type: ignore[arg-type]
+    def tender(self, **more: object) -> TrailUpkeep:
+        return TrailUpkeep(self.trail.folder, SIGNER, self.trail.wall, **more)  # type: ignore[arg-type]
 
     def run_(self, **more: object) -> tuple[int, int, list[str]]:
         keeper = self.trail.keeper

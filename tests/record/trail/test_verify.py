@@ -4,7 +4,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing_key import PublicKeys, Signer
 
@@ -16,7 +16,7 @@ class Named(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.trail = Trail(Path(self.mktemp()))
-        self.trail.plan = Plan(rotate_bytes=10**6)
+        self.trail.plan = RotationPlan(rotate_bytes=10**6)
         self.trail.keep(10)
         self.trail.stop()
         self.trail.keep(3)

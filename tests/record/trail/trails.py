@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.names import parse
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.record.trail.upkeep import Tender
+from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.record.trail.verify import VerifyReport, verify
 from hospproxy.signing_key import PublicKeys, Signer
 
@@ -42,7 +42,7 @@ class Trail:
         self.count = 0
         self.keeper: TrailKeeper | None = None
         self.files = OsFiles()
-        self.plan = Plan(rotate_bytes=3000, rotate_s=2 * DAY, digest_s=3600)
+        self.plan = RotationPlan(rotate_bytes=3000, rotate_s=2 * DAY, digest_s=3600)
 
     def wall(self) -> float:
         return self.now
@@ -78,7 +78,7 @@ class Trail:
     def tend(self, retention_days: float = 0.0) -> None:
         keeper = self.keeper or self.start()
         assert keeper.committed is not None
-        done = Tender(self.folder, self.signer, self.wall, retention_days).run(keeper.committed)
+        done = TrailUpkeep(self.folder, self.signer, self.wall, retention_days).run(keeper.committed)
         assert done.troubles == [], done.troubles
 
     @property

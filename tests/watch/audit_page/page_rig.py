@@ -17,7 +17,7 @@ from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal, ITrailReader
 from hospproxy.messages import Client, Headers, Request, Response
 from hospproxy.watch.audit_page.login import LogIn
-from hospproxy.watch.audit_page.looks import Looks
+from hospproxy.watch.audit_page.looks import AuditLooks
 from hospproxy.watch.audit_page.page import AuditPage
 from hospproxy.watch.audit_page.pages import Pages
 
@@ -85,7 +85,7 @@ class PageCase(SynchronousTestCase):
 
     def over(self, reader: ITrailReader | None, rows: int = 5, report_rows: int = 10) -> AuditPage:
         pages = Pages(reader, self.worker, lambda: NOW, rows, report_rows)
-        return AuditPage(pages, self.login, Looks(pseudonym), self.journal, self.clock, lambda: NOW)
+        return AuditPage(pages, self.login, AuditLooks(pseudonym), self.journal, self.clock, lambda: NOW)
 
     def begin(
         self,

@@ -13,7 +13,7 @@ from hospproxy.interfaces import ITrailReader
 from hospproxy.record.describe import timestamp
 from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.match import is_login_failure, matches, time_of
-from hospproxy.record.search.rows import IndexRow, Key, Page, RowName, Summary
+from hospproxy.record.search.rows import IndexRow, RowKey, RowName, RowPage, Summary
 
 NOW = 1_764_000_000.0
 SET = "5e" * 32
@@ -110,7 +110,7 @@ class FakeReader:
     def add(self, given: Mapping[str, Any]) -> None:
         seq = len(self.kept) + 1
         whole = {**given, "seq": seq, "prev": "0" * 64}
-        key = Key(time_of(whole) or 0, RowName("t1", "w0", seq))
+        key = RowKey(time_of(whole) or 0, RowName("t1", "w0", seq))
         self.kept.append(IndexRow(key, whole, json.dumps(whole).encode()))
 
     def found(self, filters: Filters) -> list[IndexRow]:
@@ -124,10 +124,10 @@ class FakeReader:
     def _by_list(self, row: IndexRow, filters: Filters) -> bool:
         return filters.patient is not None and row.record.get("patient_id") != filters.patient
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         rows = [row for row in self.found(filters) if after is None or row.key < after]
         more = rows[limit - 1].key if len(rows) > limit else None
-        return Page(tuple(rows[:limit]), more)
+        return RowPage(tuple(rows[:limit]), more)
 
     async def row(self, name: RowName) -> IndexRow | None:
         return next((row for row in self.kept if row.key.name == name), None)

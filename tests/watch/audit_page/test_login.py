@@ -4,7 +4,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from hospproxy import audit_users as users
 from hospproxy.guard.credentials import basic, parse_basic
-from hospproxy.watch.audit_page.login import LoggedIn, LogIn, TooManyLogins, Verdict, Wrong
+from hospproxy.watch.audit_page.login import LoggedIn, LogIn, TooManyLogins, Verdict, WrongLogin
 from tests.record.trail.disks import HandWorker
 
 from .page_rig import NAME, PASSWORD, QUICK, PageCase, pseudonym
@@ -18,17 +18,17 @@ class LogInTests(PageCase):
 
     def test_right_and_wrong(self) -> None:
         self.assertEqual(self.successResultOf(self.judge()), LoggedIn(NAME))
-        self.assertEqual(self.successResultOf(self.judge(password="b")), Wrong(known=True))
-        self.assertEqual(self.successResultOf(self.judge("who", "b", "b")), Wrong(known=False))
+        self.assertEqual(self.successResultOf(self.judge(password="b")), WrongLogin(known=True))
+        self.assertEqual(self.successResultOf(self.judge("who", "b", "b")), WrongLogin(known=False))
 
     def test_a_wrong_one_makes_the_next_wait_even_if_it_is_right(self) -> None:
-        self.assertEqual(self.successResultOf(self.judge(password="guess")), Wrong(known=True))
+        self.assertEqual(self.successResultOf(self.judge(password="guess")), WrongLogin(known=True))
         for seconds in (0.5, 1.0, 2.0):
             late = self.judge(password="guess")
             self.clock.advance(seconds - 0.01)
             self.assertNoResult(late)
             self.clock.advance(0.01)
-            self.assertEqual(self.successResultOf(late), Wrong(known=True))
+            self.assertEqual(self.successResultOf(late), WrongLogin(known=True))
         right = self.judge()
         self.clock.advance(3.99)
         self.assertNoResult(right)
@@ -55,19 +55,19 @@ class LogInTests(PageCase):
         users.add(self.file, "other", "x", QUICK)
         users.remove(self.file, NAME)
         self.clock.advance(2.0)
-        self.assertEqual(self.successResultOf(self.judge()), Wrong(known=False))
+        self.assertEqual(self.successResultOf(self.judge()), WrongLogin(known=False))
 
     def test_a_new_password_makes_the_old_one_wrong(self) -> None:
         self.successResultOf(self.judge())
         users.add(self.file, NAME, "another", QUICK)
         self.clock.advance(2.0)
-        self.assertEqual(self.successResultOf(self.judge()), Wrong(known=True))
+        self.assertEqual(self.successResultOf(self.judge()), WrongLogin(known=True))
 
     def test_without_a_file_nobody_is_right(self) -> None:
         self.successResultOf(self.judge())
         self.file.unlink()
         self.clock.advance(2.0)
-        self.assertEqual(self.successResultOf(self.judge()), Wrong(known=False))
+        self.assertEqual(self.successResultOf(self.judge()), WrongLogin(known=False))
 
     def test_too_many_at_once(self) -> None:
         self.successResultOf(self.judge(password="b"))
@@ -75,14 +75,14 @@ class LogInTests(PageCase):
         self.assertEqual(self.successResultOf(self.judge(password="x")), TooManyLogins(known=True))
         self.clock.advance(30)
         for each in waiting:
-            self.assertEqual(self.successResultOf(each), Wrong(known=True))
+            self.assertEqual(self.successResultOf(each), WrongLogin(known=True))
 
     def test_a_network_of_ipv6_is_one_sender(self) -> None:
         """A client with one address there has 2^64 of them."""
         self.successResultOf(self.judge(password="b", address="2001:db8::1"))
         self.assertNoResult(self.judge("other", "b", address="2001:db8::2"))
         self.assertEqual(
-            self.successResultOf(self.judge("somebody", "b", address="2001:db8:0:1::1")), Wrong(False)
+            self.successResultOf(self.judge("somebody", "b", address="2001:db8:0:1::1")), WrongLogin(False)
         )
 
     def test_a_password_that_is_changed_while_it_is_tried_is_not_remembered(self) -> None:
@@ -91,7 +91,7 @@ class LogInTests(PageCase):
         wrong = self.judge(password="guess")
         worker.step()  # the file
         worker.step()
-        self.assertEqual(self.successResultOf(wrong), Wrong(known=True))
+        self.assertEqual(self.successResultOf(wrong), WrongLogin(known=True))
         self.clock.advance(1.8)
         old = self.judge()  # must wait for half a second
         users.add(self.file, NAME, "another", QUICK)

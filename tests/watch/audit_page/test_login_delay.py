@@ -3,13 +3,19 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.watch.audit_page.login_delay import FORGET_S, LONGEST_S, MOST_TRIES, MOST_TRIES_EACH, Slowing
+from hospproxy.watch.audit_page.login_delay import (
+    FORGET_S,
+    LONGEST_S,
+    MOST_TRIES,
+    MOST_TRIES_EACH,
+    LoginDelay,
+)
 
 
 class SlowingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.slowing = Slowing(self.clock.seconds, most_keys=100)
+        self.slowing = LoginDelay(self.clock.seconds, most_keys=100)
 
     def fail_once(self, address: str = "a", name: str = "n") -> float:
         wait = self.slowing.begin(address, name)

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.search.filters import Filters
-from hospproxy.record.search.rows import IndexAway, IndexRow, Key, NoIndexYet, Page, RowName, Summary
+from hospproxy.record.search.rows import IndexAway, IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from hospproxy.watch.audit_page.pages import MOST_PATIENT_PAGES, MOST_REPORTS
 from tests.record.trail.disks import HandWorker
 
@@ -24,7 +24,7 @@ LOOK = {
 class HungReader(FakeReader):
     """Never returns."""
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         await Deferred()
         raise AssertionError
 
@@ -33,7 +33,7 @@ class HungReader(FakeReader):
 
 
 class BrokenReader(FakeReader):
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         raise OSError("the disk is gone")
 
     async def rows(self, filters: Filters) -> AsyncIterator[IndexRow]:
@@ -54,7 +54,7 @@ class AwayReader(FakeReader):
         super().__init__()
         self.why = why
 
-    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+    async def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
         raise self.why
 
     async def rows(self, filters: Filters) -> AsyncIterator[IndexRow]:

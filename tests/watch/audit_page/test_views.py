@@ -14,7 +14,7 @@ from hospproxy.record.search.filters import BadFilterError, Filters
 from hospproxy.record.search.rows import IndexRow
 from hospproxy.watch.audit_page import routes
 from hospproxy.watch.audit_page.html import visible
-from hospproxy.watch.audit_page.views import Cell, people, row_view, what, who_name
+from hospproxy.watch.audit_page.views import TableCell, people, row_view, what, who_name
 
 from .page_rig import PageCase
 from .readers import FakeReader, listed, record
@@ -132,9 +132,9 @@ class Words(SynchronousTestCase):
             ),
         ):
             shown = row_view(row_of(record(who=who)), Filters(staff="x", patient="7")).who
-            self.assertEqual(shown, Cell(words, link))
+            self.assertEqual(shown, TableCell(words, link))
         look = record(kind="look", who={"id": None, "name": "ann", "certainty": "auditor"})
-        self.assertEqual(row_view(row_of(look)).who, Cell("ann (auditor)", "/audit?auditor=ann"))
+        self.assertEqual(row_view(row_of(look)).who, TableCell("ann (auditor)", "/audit?auditor=ann"))
         proxy = {"id": None, "name": None, "certainty": "proxy"}
         behalf = {"id": None, "name": "ann", "certainty": "claimed"}
         self.assertEqual(who_name(record(who=proxy, on_behalf_of=behalf)), "the proxy, for ann (claimed)")

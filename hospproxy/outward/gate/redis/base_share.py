@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ....folders import write_whole
-from ....worker import WorkerLike
+from ....worker import TaskRunner
 
 FILE = "places.json"
 """Name of the file in ``state_dir``; each worker has its own."""
@@ -69,7 +69,7 @@ class BaseFile:
     :param worker: the thread.
     """
 
-    def __init__(self, path: Path, worker: WorkerLike) -> None:
+    def __init__(self, path: Path, worker: TaskRunner) -> None:
         self._path = path
         self._worker = worker
 

@@ -17,11 +17,11 @@ from twisted.logger import Logger
 from ....background import Background
 from ....interfaces import IMeter
 from ....options.redis_section import RedisSettings
-from ....sharing.kinds import Away, Common
+from ....sharing.kinds import Away, RedisScripts
 from ....sharing.lua_scripts import script
 from ....words import PlacesResult
 from ..breaker import BreakerState
-from ..slots import User, Using
+from ..slots import SlotUse, SlotUser
 from .base_share import OwnBase
 
 SPACING_S = 0.02
@@ -36,7 +36,7 @@ _log = Logger()
 
 
 @frozen(slots=True, kw_only=True)
-class PlacesRules:
+class SharedSlotRules:
     """Parameters of the exchange of slots.
 
     :param ceiling: the most requests in flight at HOSP (``gate.concurrency``).
@@ -57,7 +57,7 @@ class PlacesRules:
 
 
 @frozen(slots=True)
-class Levelled:
+class SlotExchange:
     """The result of an exchange: which slots this worker has now, and what the others report.
 
     :param quota: slots that this worker owns now.
@@ -82,7 +82,7 @@ class Levelled:
     names: tuple[bytes, ...]
 
 
-def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
+def levelled(said: Sequence[Any], keep: int, ceiling: int) -> SlotExchange | None:
     """Parse the reply of ``places.lua``; None if it is invalid.
 
     :param keep: slots that this worker has reported to keep: it cannot be left with fewer.
@@ -102,10 +102,10 @@ def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
         return None
     state = states.get(said[5])
     age_s = max(0, age_ms) / 1000.0
-    return Levelled(quota, share, limit, workers, turn, state, age_s, base, tuple(names[:MAX_NAMES]))
+    return SlotExchange(quota, share, limit, workers, turn, state, age_s, base, tuple(names[:MAX_NAMES]))
 
 
-class SharedPlaces:
+class SharedSlots:
     """The slots of one worker. It starts with none.
 
     While Redis is away, new requests use no more slots than the base. After ``patience_s`` all other workers must be
@@ -117,8 +117,8 @@ class SharedPlaces:
 
     def __init__(
         self,
-        common: Common,
-        rules: PlacesRules,
+        common: RedisScripts,
+        rules: SharedSlotRules,
         clock: IReactorTime,
         meter: IMeter,
         base: OwnBase | None = None,
@@ -129,13 +129,13 @@ class SharedPlaces:
         self._meter = meter
         self._owned = 0
         self._base = OwnBase(rules.ceiling) if base is None else base
-        self._last = Levelled(0, 0, rules.ceiling, 1, 0, None, 0.0, 0, ())
+        self._last = SlotExchange(0, 0, rules.ceiling, 1, 0, None, 0.0, 0, ())
         self._away = True
         self._lost_at = self._heard_at = clock.seconds()
         self._used_at = -RECENT_S
         self._told_need = 0
         self._told_state = BreakerState.CLOSED
-        self._user: User | None = None
+        self._user: SlotUser | None = None
         self._timer: IDelayedCall | None = None
         self._began = -SPACING_S
         self._background = Background(_log, "an exchange of slots at HOSP failed (a bug)", meter)
@@ -184,7 +184,7 @@ class SharedPlaces:
         """This worker's turn to ask whether HOSP is back; 0 while Redis is away, so that each worker asks itself."""
         return 0 if self._away else self._last.turn
 
-    def attach(self, user: User) -> None:
+    def attach(self, user: SlotUser) -> None:
         self._user = user
 
     def start(self) -> None:
@@ -258,7 +258,7 @@ class SharedPlaces:
         again = self._again and not self._away
         self._at(self._began + (SPACING_S if again else self._rules.redis.heartbeat_s))
 
-    async def _level(self, user: User, *, leaving: bool = False) -> None:
+    async def _level(self, user: SlotUser, *, leaving: bool = False) -> None:
         """Do one exchange, and tell the user (the gate) its result."""
         self._began = self._clock.seconds()
         if self._away and self._base.inherit(self._common.member):
@@ -294,14 +294,14 @@ class SharedPlaces:
                 # Date the report from before the exchange: what this worker has seen of HOSP since is newer.
                 user.heard(last.state, self._began - last.age_s)
 
-    def _heard(self, last: Levelled, leaving: bool) -> None:
+    def _heard(self, last: SlotExchange, leaving: bool) -> None:
         self._away = False
         self._heard_at = self._clock.seconds()
         self._last, self._owned = last, last.quota
         if not leaving:
             self._base.told(self._common.member, last.base)
 
-    def _go_by_base(self, using: Using) -> None:
+    def _go_by_base(self, using: SlotUse) -> None:
         """Redis is away: give up free slots above the base for good, and own the base after ``patience_s``."""
         base = self._base.value
         self._owned = max(using.in_flight, min(self._owned, base))
@@ -311,7 +311,7 @@ class SharedPlaces:
     def _keys(self) -> list[bytes]:
         return [self._common.key(kind) for kind in ("places", "members", "breaker")]
 
-    def _args(self, using: Using, keep: int, *, leaving: bool, alone: bool) -> list[bytes | int | str]:
+    def _args(self, using: SlotUse, keep: int, *, leaving: bool, alone: bool) -> list[bytes | int | str]:
         rules = self._rules
         self._told_need = self._need(using)
         state, at = using.breaker or (None, self._began)
@@ -336,7 +336,7 @@ class SharedPlaces:
             *self._last.names,
         ]
 
-    def _need(self, using: Using) -> int:
+    def _need(self, using: SlotUse) -> int:
         now = self._clock.seconds()
         need = using.in_flight + using.waiting
         if using.gone:

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ....interfaces import IMeter
-from ....sharing.kinds import Away, Common, Sharing
+from ....sharing.kinds import Away, RedisScripts, Sharing
 from ....sharing.lua_scripts import script
-from ..entry import Names
-from .outcome_notes import Note
+from ..entry import WriteNames
+from .outcome_notes import OutcomeNote
 
 _log = Logger()
 GLITCH_S = 2.5
@@ -59,7 +59,7 @@ class ClaimScripts:
 
     def __init__(
         self,
-        common: Common,
+        common: RedisScripts,
         sharing: Sharing,
         clock: IReactorTime,
         meter: IMeter,
@@ -100,7 +100,7 @@ class ClaimScripts:
     async def claim(
         self,
         reference: str,
-        names: Names,
+        names: WriteNames,
         *,
         left_s: float,
         keep_s: float,
@@ -164,7 +164,7 @@ class ClaimScripts:
             raise self.nonsense()
         return found
 
-    async def settle(self, note: Note, window_s: float) -> None:
+    async def settle(self, note: OutcomeNote, window_s: float) -> None:
         """Publish the outcome of a write; see settle.lua.
 
         :raise Away: the outcome is not known to be in Redis.
@@ -186,7 +186,7 @@ class ClaimScripts:
         """
         return number((await self._run("said", "", list(highest), 1))[0]) > 0
 
-    def _names(self, names: Names) -> list[str]:
+    def _names(self, names: WriteNames) -> list[str]:
         key = "" if names.key is None else self.name("key", names.key)
         return [self.name("turn", names.turn), self.name("equal", names.equal), key]
 

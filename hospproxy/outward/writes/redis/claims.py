@@ -13,19 +13,19 @@ from ....errors import NotSent, OverCapacity
 from ....exchange import Identified
 from ....interfaces import IMeter
 from ....messages import Identity, Response
-from ....sharing.kinds import Away, Common, Sharing
-from ....sharing.news import News, Struck
+from ....sharing.kinds import Away, RedisScripts, Sharing
+from ....sharing.news import EntriesInvalidated, News
 from ...ledger.rows import write_answer
 from ..background import LateWork
-from ..claims import Elsewhere, Known, Rejoined, Turn, Unseen
-from ..entry import Entry, Names, WriteState, has_effect
+from ..claims import ClaimedElsewhere, ClaimUnknown, KnownWrite, RejoinResult, WriteTurn
+from ..entry import WriteEntry, WriteNames, WriteState, has_effect
 from ..equality import record_of
 from ..keys import another, busy
-from ..seen_ids import Sightings, id_of
+from ..seen_ids import SeenIds, id_of
 from .claim_scripts import ClaimScripts, number, text
-from .outcome_lookup import JOINED_S, Seeing
-from .outcome_notes import Note
-from .outcome_publisher import KeptKeys, OutcomePublisher
+from .outcome_lookup import JOINED_S, OutcomeLookup
+from .outcome_notes import OutcomeNote
+from .outcome_publisher import LedgerKeys, OutcomePublisher
 
 ANSWER_BYTES = 256 << 10
 DAY_S = 24 * 3600.0
@@ -50,10 +50,10 @@ class RedisClaims:
 
     def __init__(
         self,
-        common: Common,
+        common: RedisScripts,
         sharing: Sharing,
-        sightings: Sightings,
-        keys: KeptKeys,
+        sightings: SeenIds,
+        keys: LedgerKeys,
         clock: IReactorTime,
         random: Callable[[], float],
         meter: IMeter,
@@ -74,11 +74,11 @@ class RedisClaims:
         self._later_s = later_s
         self._window_s = window_s
         self._most = most
-        self._mine: dict[str, Entry] = {}
+        self._mine: dict[str, WriteEntry] = {}
         self._adopted: set[str] = set()
-        self._keeping_turn: dict[str, tuple[Entry, str]] = {}
+        self._keeping_turn: dict[str, tuple[WriteEntry, str]] = {}
         self._scripts = ClaimScripts(common, sharing, clock, meter, self._lost_sight)
-        self._seeing = Seeing(common, self._scripts, clock, random, is_gone)
+        self._seeing = OutcomeLookup(common, self._scripts, clock, random, is_gone)
         self._late_work = LateWork(meter)
         self._saying = OutcomePublisher(
             self._scripts,
@@ -96,7 +96,7 @@ class RedisClaims:
 
     # before a write is sent
 
-    async def first(self, names: Names) -> str | None:
+    async def first(self, names: WriteNames) -> str | None:
         try:
             found = await self._scripts.find(
                 "equal", self._scripts.name("equal", names.equal), wait_s=JOINED_S
@@ -116,18 +116,18 @@ class RedisClaims:
             found = [b"none"]
         if found[0] == b"none" and reference not in self._mine and await self._keys.is_handed_over(reference):
             # This worker read the write from the ledger at its start, while a sibling was handing the response over.
-            return Rejoined.HANDED_OVER
-        others = {b"handed": Rejoined.HANDED_OVER, b"waited": Rejoined.WAITED_FOR}
-        return others.get(found[0], Rejoined.YES)
+            return RejoinResult.HANDED_OVER
+        others = {b"handed": RejoinResult.HANDED_OVER, b"waited": RejoinResult.WAITED_FOR}
+        return others.get(found[0], RejoinResult.YES)
 
-    async def keyed(self, names: Names) -> str | None:
+    async def keyed(self, names: WriteNames) -> str | None:
         assert names.key is not None
         equal = self._named("equal", names.equal)
         try:
             found = await self._scripts.find("key", self._named("key", names.key), equal=equal)
         except Away:
             self._meter.count("claims_total", outcome="unseen")
-            raise Unseen from None
+            raise ClaimUnknown from None
         return self._of_key(text(found[0]), text(found[1]))
 
     def _of_key(self, word: str, reference: str) -> str | None:
@@ -137,10 +137,10 @@ class RedisClaims:
             raise busy()
         if word == "unsaid":
             self._meter.count("claims_total", outcome="unseen")
-            raise Unseen
+            raise ClaimUnknown
         return reference if word == "known" else None
 
-    async def claim(self, entry: Entry, highest: int | None) -> Turn:
+    async def claim(self, entry: WriteEntry, highest: int | None) -> WriteTurn:
         assert entry.names is not None
         # A known retry is not sent before the outcome of the first write is seen.
         waited, gone = entry.names.retry_of != "" and entry.key is None, ""
@@ -157,7 +157,7 @@ class RedisClaims:
             if word in ("yours", "over"):
                 return self._taken(entry, found)
             if word == "away" and not waited:
-                raise Unseen
+                raise ClaimUnknown
             if word not in ("wait", "away"):
                 if entry.names.retry_of:
                     # The orphan was settled meanwhile: pause, which the deadline bounds, should Redis repeat this.
@@ -169,7 +169,7 @@ class RedisClaims:
             if gone == before:
                 await self._pause(entry.exchange.deadline)
 
-    async def _claim_once(self, entry: Entry, highest: int | None, gone: str) -> list[Any]:
+    async def _claim_once(self, entry: WriteEntry, highest: int | None, gone: str) -> list[Any]:
         assert entry.names is not None
         left_s = max(0.0, entry.exchange.deadline - self._clock.seconds()) + SENT_AFTER_S
         operation, names = entry.call.operation, entry.names
@@ -189,7 +189,7 @@ class RedisClaims:
             most=self._most,
         )
 
-    def _taken(self, entry: Entry, found: list[Any]) -> Turn:
+    def _taken(self, entry: WriteEntry, found: list[Any]) -> WriteTurn:
         floor, sent_ago, began_ago, complete, blind = (
             None if found[1] == b"" else number(found[1]),
             *(number(one) / 1000 for one in found[2:6]),
@@ -200,7 +200,7 @@ class RedisClaims:
         self._meter.count("claims_total", outcome="taken over" if over else "claimed")
         if blind > 0:
             sent_ago = max(0.0, blind - SILENT_S)
-        return Turn(
+        return WriteTurn(
             trusted=complete > 0,
             floor=floor,
             sent_ago_s=sent_ago if over or blind > 0 else None,
@@ -208,14 +208,14 @@ class RedisClaims:
             blind=blind > 0,
         )
 
-    def _untold(self, entry: Entry, highest: int | None) -> Turn:
+    def _untold(self, entry: WriteEntry, highest: int | None) -> WriteTurn:
         """Let the write be sent although Redis cannot record its claim."""
         self._mine[entry.reference] = entry
         self._must_be_wanted(entry)
         self._meter.count("claims_total", outcome="away")
-        return Turn(trusted=False, floor=highest)
+        return WriteTurn(trusted=False, floor=highest)
 
-    def _must_be_wanted(self, entry: Entry) -> None:
+    def _must_be_wanted(self, entry: WriteEntry) -> None:
         waits = entry.retry is not None and not entry.retry.presence.gone
         if entry.exchange.presence.gone and entry.key is None and not waits:
             # The client may be retrying through another worker, which could not know that this write may still be sent.
@@ -227,7 +227,7 @@ class RedisClaims:
             raise OverCapacity("Too many writes are in progress; nothing was sent.")
         known = self._of_key(word, reference)
         if known is not None:
-            raise Elsewhere(known)
+            raise ClaimedElsewhere(known)
         raise OverCapacity("It is not known whether this write may be sent now; nothing was sent.")
 
     async def _pause(self, deadline: float, least_s: float = 0.1) -> None:
@@ -239,13 +239,13 @@ class RedisClaims:
 
     # what another worker does
 
-    async def known(self, reference: str) -> Known | None:
+    async def known(self, reference: str) -> KnownWrite | None:
         return await self._seeing.known(reference)
 
-    async def settled(self, reference: str, exchange: Identified) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> KnownWrite | None:
         return await self._seeing.settled(reference, exchange)
 
-    async def learn(self, entry: Entry) -> bool | None:
+    async def learn(self, entry: WriteEntry) -> bool | None:
         if entry.names is None:
             return True
         resource = entry.call.operation.resource or ""
@@ -261,7 +261,7 @@ class RedisClaims:
             return None
         return True
 
-    def _take_in(self, entry: Entry, resource: str, said: str) -> None:
+    def _take_in(self, entry: WriteEntry, resource: str, said: str) -> None:
         what, rest = said[:1], said[len(resource) + 3 :]
         record, reference = rest, ""
         if what == "c":
@@ -273,7 +273,7 @@ class RedisClaims:
 
     def heard(self, news: News) -> None:
         """Note the records that other workers say they change or make."""
-        if not isinstance(news, Struck) or news.resource is None:
+        if not isinstance(news, EntriesInvalidated) or news.resource is None:
             return
         if news.record is not None:
             self._sightings.touch_record(news.resource, news.record)
@@ -282,27 +282,27 @@ class RedisClaims:
 
     # what became of a write
 
-    async def settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
+    async def settle(self, entry: WriteEntry, state: WriteState, *, keeps_turn: bool = False) -> None:
         if keeps_turn and entry.names is not None:
             self._keeping_turn[entry.reference] = entry, state.value
         else:
             self._keeping_turn.pop(entry.reference, None)
         await self._settle(entry, state.value, keeps_turn=keeps_turn)
 
-    async def give_back(self, entry: Entry) -> None:
+    async def give_back(self, entry: WriteEntry) -> None:
         await self._settle(entry, "back")
 
-    async def _settle(self, entry: Entry, state: str, *, keeps_turn: bool = False) -> None:
+    async def _settle(self, entry: WriteEntry, state: str, *, keeps_turn: bool = False) -> None:
         self._mine.pop(entry.reference, None)
         self._adopted.discard(entry.reference)
         if entry.names is not None:
             await self._saying.say(self._note(entry, state, keeps_turn=keeps_turn))
 
-    def _note(self, entry: Entry, state: str, *, keeps_turn: bool = False) -> Note:
+    def _note(self, entry: WriteEntry, state: str, *, keeps_turn: bool = False) -> OutcomeNote:
         """Build the note of an entry: everything that other workers need to know of it."""
         kept = entry.key is not None or entry.told_unknown
         keep_s = DAY_S if kept else self._window_s + 60.0
-        note = Note(
+        note = OutcomeNote(
             reference=entry.reference,
             names=entry.names,
             state=state,
@@ -335,29 +335,29 @@ class RedisClaims:
             return b""
         return self._common.vault.seal(write_answer(answer), key)
 
-    async def tell_unknown(self, entry: Entry) -> None:
+    async def tell_unknown(self, entry: WriteEntry) -> None:
         if entry.names is not None:
             await self._saying.say(self._note(entry, "open"))
 
-    def adopt(self, entry: Entry) -> None:
+    def adopt(self, entry: WriteEntry) -> None:
         if entry.names is not None:
             self._mine[entry.reference] = entry
             self._adopted.add(entry.reference)
             self._late_work.begin(self._adopt(entry))
 
-    async def _adopt(self, entry: Entry) -> None:
+    async def _adopt(self, entry: WriteEntry) -> None:
         await self.learn(entry)
 
-    def lost(self, entry: Entry) -> None:
-        self._later(Note(reference=entry.reference, lost=1, keep_s=self._window_s + 60.0))
+    def lost(self, entry: WriteEntry) -> None:
+        self._later(OutcomeNote(reference=entry.reference, lost=1, keep_s=self._window_s + 60.0))
 
     def handed_over(self, reference: str) -> None:
-        self._later(Note(reference=reference, handed=True, keep_s=self._window_s))
+        self._later(OutcomeNote(reference=reference, handed=True, keep_s=self._window_s))
 
     def left(self, reference: str) -> None:
-        self._later(Note(reference=reference, left=True, keep_s=self._window_s + 60.0))
+        self._later(OutcomeNote(reference=reference, left=True, keep_s=self._window_s + 60.0))
 
-    def _later(self, note: Note) -> None:
+    def _later(self, note: OutcomeNote) -> None:
         note = evolve(note, until=self._clock.seconds() + DAY_S)
         self._late_work.begin(self._saying.say(note))
 
@@ -370,7 +370,7 @@ class RedisClaims:
     def _lost_sight(self) -> None:
         self._saying.again()
 
-    def _again(self) -> list[Note]:
+    def _again(self) -> list[OutcomeNote]:
         """Build the notes of the writes that are under way in this process, or settled and keep their turn."""
         under_way = [self._note(entry, "open") for entry in self._mine.values()]
         settled = [self._note(*one, keeps_turn=True) for one in self._keeping_turn.values()]
@@ -385,7 +385,7 @@ class RedisClaims:
         try:
             return self._scripts.name(kind, data)
         except Away:
-            raise Unseen from None
+            raise ClaimUnknown from None
 
     def _author(self, identity: Identity | None) -> str:
         if identity is None:
@@ -395,5 +395,5 @@ class RedisClaims:
         except Away:
             return ""
 
-    def is_author(self, known: Known, identity: Identity | None) -> bool:
+    def is_author(self, known: KnownWrite, identity: Identity | None) -> bool:
         return known.author != "" and known.author == self._author(identity)

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from ....encryption import Unsealable
 from ....exchange import Identified
 from ....messages import Response
-from ....sharing.kinds import Away, Common
+from ....sharing.kinds import Away, RedisScripts
 from ...ledger.rows import read_answer
-from ..claims import Known
+from ..claims import KnownWrite
 from ..entry import WriteState
 from .claim_scripts import ClaimScripts, number, text
 
@@ -24,7 +24,7 @@ JOINED_S = 5.0
 """Seconds for which a request that waits as a retry counts as waiting after its last lookup."""
 
 
-class Seeing:
+class OutcomeLookup:
     """One worker's view of the others' writes.
 
     :param random: returns a number between 0 and 1.
@@ -33,7 +33,7 @@ class Seeing:
 
     def __init__(
         self,
-        common: Common,
+        common: RedisScripts,
         scripts: ClaimScripts,
         clock: IReactorTime,
         random: Callable[[], float],
@@ -51,14 +51,14 @@ class Seeing:
         mine, _, _ = self._common.member.decode("ascii").partition(".")
         return member if machine == mine and owner and self._is_gone(owner) else ""
 
-    async def known(self, reference: str) -> Known | None:
+    async def known(self, reference: str) -> KnownWrite | None:
         """Look up a write; None if Redis does not know it, or is away."""
         try:
             return await self._look(reference, "outcome")
         except Away:
             return None
 
-    async def _look(self, reference: str, how: str) -> Known | None:
+    async def _look(self, reference: str, how: str) -> KnownWrite | None:
         for _ in range(8):
             key = self._common.key("answer", reference.encode())
             found = await self._scripts.find(how, "", reference, wait_s=JOINED_S, answer=key)
@@ -68,7 +68,7 @@ class Seeing:
             reference = text(found[1])
         return None
 
-    def _read(self, reference: str, found: list[Any], key: bytes) -> Known:
+    def _read(self, reference: str, found: list[Any], key: bytes) -> KnownWrite:
         word, record, told, orphan = text(found[1]), text(found[2]), number(found[3]), number(found[4])
         try:
             state = WriteState(word)
@@ -76,7 +76,7 @@ class Seeing:
             raise self._scripts.nonsense() from None
         gone = state is WriteState.OPEN and self.gone(text(found[7])) != ""
         answer = self._opened(found[5], key) if isinstance(found[5], bytes) and found[5] else None
-        return Known(
+        return KnownWrite(
             reference, state, bool(told), bool(orphan) or gone, record or None, answer, text(found[6])
         )
 
@@ -86,7 +86,7 @@ class Seeing:
         except (Unsealable, msgspec.MsgspecError, TypeError, ValueError):
             return None
 
-    async def settled(self, reference: str, exchange: Identified) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> KnownWrite | None:
         """Wait until a write is settled or orphaned; None if it is gone, or the deadline is too near.
 
         :param exchange: the waiting request; while its client waits, no other request counts as the retry.

@@ -6,13 +6,13 @@ from collections import OrderedDict
 
 from attrs import evolve, field, frozen
 
-from ..entry import Names
+from ..entry import WriteNames
 
 MOST = 10_000
 
 
 @frozen(slots=True, kw_only=True)
-class Note:
+class OutcomeNote:
     """What to publish of one write.
 
     :param state: its outcome; "back": nothing was sent; "open": it is under way; "": this note does not say.
@@ -30,7 +30,7 @@ class Note:
     """
 
     reference: str
-    names: Names | None = field(default=None, repr=False)
+    names: WriteNames | None = field(default=None, repr=False)
     state: str = ""
     keeps_turn: bool = False
     record: str = ""
@@ -45,7 +45,7 @@ class Note:
     keep_s: float = 0.0
     until: float = 0.0
 
-    def after(self, earlier: Note) -> Note:
+    def after(self, earlier: OutcomeNote) -> OutcomeNote:
         """Merge this note with an earlier, unpublished note on the same write."""
         last = self if self.state else earlier
         return evolve(
@@ -67,33 +67,33 @@ class Note:
         )
 
 
-class Notes:
+class OutcomeNotes:
     """The unpublished notes. Bounded: beyond ``most`` the oldest are dropped."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._notes: OrderedDict[str, Note] = OrderedDict()
+        self._notes: OrderedDict[str, OutcomeNote] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._notes)
 
-    def add(self, note: Note) -> None:
+    def add(self, note: OutcomeNote) -> None:
         """Add a note, merged with an earlier one on the same write."""
         earlier = self._notes.get(note.reference)
         self._notes[note.reference] = note if earlier is None else note.after(earlier)
         while len(self._notes) > self._most:
             self._notes.popitem(last=False)
 
-    def get(self, reference: str) -> Note | None:
+    def get(self, reference: str) -> OutcomeNote | None:
         """Return the unpublished note on a write, if any."""
         return self._notes.get(reference)
 
-    def said(self, note: Note) -> None:
+    def said(self, note: OutcomeNote) -> None:
         """Remove a published note, unless it has been merged with a newer one meanwhile."""
         if self._notes.get(note.reference) is note:
             del self._notes[note.reference]
 
-    def oldest(self, now: float) -> Note | None:
+    def oldest(self, now: float) -> OutcomeNote | None:
         """Return the next note to publish; drop those whose time has passed."""
         while self._notes:
             note = next(iter(self._notes.values()))

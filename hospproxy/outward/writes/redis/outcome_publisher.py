@@ -12,20 +12,20 @@ from ....background import Background
 from ....errors import ProxyError
 from ....interfaces import IMeter
 from ....sharing.kinds import Away
-from ..entry import Entry
-from ..seen_ids import Sightings
+from ..entry import WriteEntry
+from ..seen_ids import SeenIds
 from .claim_scripts import ClaimScripts
-from .outcome_notes import Note, Notes
+from .outcome_notes import OutcomeNote, OutcomeNotes
 
 _log = Logger()
 COMPLETE_S = 10.5
 """A little more than the seconds after a loss for which claims.lua waits for workers that have not published yet."""
 
 
-class KeptKeys(Protocol):
+class LedgerKeys(Protocol):
     """The part of the ledger that other workers must know."""
 
-    def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
+    def keyed(self, kept_s: float) -> AsyncIterator[WriteEntry]:
         """Iterate over the settled writes with a key of the last ``kept_s`` seconds."""
 
     async def is_handed_over(self, reference: str) -> bool:
@@ -44,10 +44,10 @@ class OutcomePublisher:
     def __init__(
         self,
         scripts: ClaimScripts,
-        under_way: Callable[[], list[Note]],
-        of: Callable[[Entry, str], Note],
-        sightings: Sightings,
-        keys: KeptKeys,
+        under_way: Callable[[], list[OutcomeNote]],
+        of: Callable[[WriteEntry, str], OutcomeNote],
+        sightings: SeenIds,
+        keys: LedgerKeys,
         clock: IReactorTime,
         random: Callable[[], float],
         meter: IMeter,
@@ -65,7 +65,7 @@ class OutcomePublisher:
         self._meter = meter
         self._window_s = window_s
         self._kept_s = kept_s
-        self._notes = Notes()
+        self._notes = OutcomeNotes()
         self._background = Background(
             _log, "writes could not be published to the other workers (a bug)", meter
         )
@@ -76,7 +76,7 @@ class OutcomePublisher:
         self._complete: IDelayedCall | None = None
         meter.gauge("claims_unsaid", lambda: float(len(self._notes)))
 
-    async def say(self, note: Note) -> None:
+    async def say(self, note: OutcomeNote) -> None:
         """Publish a note now; if Redis is away, later."""
         self._notes.add(note)
         merged = self._notes.get(note.reference)
@@ -86,7 +86,7 @@ class OutcomePublisher:
         except Away:
             self._soon()
 
-    async def _say(self, note: Note) -> None:
+    async def _say(self, note: OutcomeNote) -> None:
         await self._scripts.settle(note, self._window_s)
         self._notes.said(note)
 

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.outward.gate.breaker import BreakerState
-from hospproxy.outward.gate.redis.shared_slots import Levelled, levelled
+from hospproxy.outward.gate.redis.shared_slots import SlotExchange, levelled
 from hospproxy.outward.gate.rules import PROBE
-from hospproxy.outward.gate.slots import Using
+from hospproxy.outward.gate.slots import SlotUse
 
 from ....sharing.slots_model import shares
 from ....sharing.slots_world import World, WorldCase, served
@@ -47,7 +47,7 @@ class SayingTests(WorldCase):
     GOOD: ClassVar[list[Any]] = [2, 3, 5, 2, 1, b"open", 1500, 2, b"m.a"]
 
     def test_what_the_script_says(self) -> None:
-        expected = Levelled(2, 3, 5, 2, 1, BreakerState.OPEN, 1.5, 2, (b"m.a",))
+        expected = SlotExchange(2, 3, 5, 2, 1, BreakerState.OPEN, 1.5, 2, (b"m.a",))
         self.assertEqual(levelled(self.GOOD, 1, 5), expected)
 
     def test_nonsense_is_none(self) -> None:
@@ -208,7 +208,7 @@ class ExchangeTests(WorldCase):
         first, second = world.worker(), world.worker()
         world.advance(3)
         using = second.gate.using()
-        second.gate.using = lambda: Using(using.in_flight, 0, 2)  # type: ignore[method-assign]
+        second.gate.using = lambda: SlotUse(using.in_flight, 0, 2)  # type: ignore[method-assign]
         first.ask(20)
         world.advance(4)
         self.assertLessEqual(first.places.owned, 2)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.writes.entry import Names
+from hospproxy.outward.writes.entry import WriteNames
 from hospproxy.outward.writes.redis.claim_scripts import ClaimScripts
 from hospproxy.sharing.kinds import Away
 from hospproxy.watch.metrics import Metrics
@@ -44,8 +44,8 @@ class ClaimTests(SynchronousTestCase):
             scripts = ClaimScripts(common, common, Clock(), meter, lambda: None)
             claiming = Deferred.fromCoroutine(
                 scripts.claim(
-                    "ref", Names(b"turn", b"equal", None), left_s=1.0, keep_s=1.0, resource="", highest="", record="",
-                    late_s=1.0, gone="", author="", most=10,
+                    "ref", WriteNames(b"turn", b"equal", None), left_s=1.0, keep_s=1.0, resource="", highest="",
+                    record="", late_s=1.0, gone="", author="", most=10,
                 )
             )  # fmt: skip
             self.failureResultOf(claiming, Away)
