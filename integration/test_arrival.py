@@ -188,7 +188,8 @@ async def test_plain_http_on_the_tls_port(make_rig: Any) -> None:
             connection.sendall(get())
             return b"".join(iter(lambda: connection.recv(4096), b""))
 
-    assert b"HTTP" not in await deferToThread(talk)
+    answer = await deferToThread(talk)
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"https://" in answer
     assert rig.handler.handled == []
 
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor, task
 
@@ -188,6 +189,7 @@ maker = Maker()
 """
 
 
+@pytest.mark.real_start  # the fork server has looked for plugins already
 @pytest_twisted.ensureDeferred
 async def test_a_plugin_of_somebody_else(processes: Processes, monkeypatch: Any) -> None:
     plugins = processes.folder / "site" / "hospproxy_plugins"

@@ -63,6 +63,14 @@ class ClientSocket(tcp.Server):
         if sent < len(data):
             super().write(data[sent:] if sent else data)  # type: ignore[no-untyped-call]
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the system has taken everything that was written."""
+        return bool(
+            self.connected and not self.dataBuffer and not self._tempDataBuffer
+            and not self._writeDisconnected and not self._aborting
+        )  # fmt: skip
+
     def writeSequence(self, iovec: Any) -> None:
         """Send pieces (ITransport)."""
         self.write(b"".join(iovec))

@@ -97,12 +97,16 @@ class FlowControl:
     def when_taken(self, tell: Callable[[bool], None]) -> None:
         """Call ``tell`` with True once the client has the response, as far as a socket shows, or False if it is lost.
 
-        A short response leaves the process in the reactor's next iteration, so ``tell`` is called in the one after
-        that. A long one is delivered when the transport's buffer has room again.
+        ``tell`` is called before any other request is read, if the transport has sent all of the response: the client
+        may already have it, and send an equal write that is another one. Otherwise a short response leaves the process
+        in the reactor's next iteration, so ``tell`` is called in the one after that. A long one is delivered when the
+        transport's buffer has room again.
         """
 
         if self.blocked:
             self._on_taken = tell
+        elif self._gone or getattr(self._transport, "has_sent_all", False):
+            tell(not self._gone)
         else:
             self._clock.callLater(0, lambda: self._clock.callLater(0, lambda: tell(not self._gone)))
 

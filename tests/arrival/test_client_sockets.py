@@ -99,6 +99,19 @@ class ClientSocketsTests(SynchronousTestCase):
         self.assertEqual(port.transport, self.sockets._accepted)
         self.sockets.adopt(object())
 
+    def test_it_tells_whether_the_system_has_taken_everything(self) -> None:
+        _, theirs, transport = self.connect()
+        transport.write(b"short")
+        self.assertTrue(transport.has_sent_all)
+        transport.write(MUCH)
+        self.assertFalse(transport.has_sent_all)
+        while not transport.has_sent_all:
+            theirs.recv(1 << 20)
+            self.reactor.turn()
+        transport.abortConnection()
+        self.reactor.turn()
+        self.assertFalse(transport.has_sent_all)
+
     def test_it_is_polled_while_there_is_a_connection(self) -> None:
         self.assertEqual(self.reactor.readers, [])
         _, _, first = self.connect()

@@ -65,6 +65,20 @@ class TakenTests(SynchronousTestCase):
         self.rounds(2)
         self.assertEqual(self.told, [True])
 
+    def test_what_the_system_has_taken_is_told_before_anything_else_is_read(self) -> None:
+        class Sent:
+            has_sent_all = True
+
+            def writeSequence(self, pieces: object) -> None:
+                pass
+
+        self.outflow.send(Sent(), [b"head", b"body"])
+        self.outflow.when_taken(self.told.append)
+        self.assertEqual(self.told, [True])
+        self.outflow.stopProducing()
+        self.outflow.when_taken(self.told.append)
+        self.assertEqual(self.told, [True, False])
+
     def test_a_connection_that_goes_before_that_takes_it_along(self) -> None:
         self.outflow.when_taken(self.told.append)
         self.outflow.stopProducing()

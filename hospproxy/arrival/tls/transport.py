@@ -141,6 +141,12 @@ class TlsTransport(TLSMemoryBIOProtocol):
         else:
             self.transport.write(encrypted)
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the system has taken everything that was written; False if the transport below cannot tell."""
+        waits = self._appSendBuffer or self._lostTLSConnection or self._aborted
+        return not waits and bool(getattr(self.transport, "has_sent_all", False))
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is closed (IProtocol)."""
         self._hello = self._open = None
