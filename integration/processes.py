@@ -13,7 +13,6 @@ that failed. Nothing here blocks the reactor: a test may run a stand-in of its o
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import os
 import socket
@@ -28,6 +27,7 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.python.failure import Failure
 
 from .fork_client import SERVER
+from .journal_files import content, journal_files
 from .ports import free_port
 from .redis_server import Redis
 
@@ -188,15 +188,8 @@ class Proxy(Running):
     def records(self) -> list[dict[str, Any]]:
         """Every whole line of the audit journal, in order, except the journal's own records."""
         found: list[dict[str, Any]] = []
-        names = {file.name.removesuffix(".gz") for file in (self.state / "audit").glob("audit-*.jsonl*")}
-        for name in sorted(names):
-            plain = self.state / "audit" / name
-            try:
-                content = plain.read_bytes()
-            except FileNotFoundError:
-                # A file that is over is packed at any time; a moment long it is there in both forms.
-                content = gzip.decompress(plain.with_name(f"{name}.gz").read_bytes())
-            found += [json.loads(line) for line in content.splitlines() if line.endswith(b"}")]
+        for path in journal_files(self.state / "audit"):
+            found += [json.loads(line) for line in content(path).splitlines() if line.endswith(b"}")]
         return [record for record in found if record["kind"] not in ("begin", "digest")]
 
 

@@ -5,7 +5,6 @@ In every other round a thread writes the records. AUDIT_KILLS sets the number of
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
@@ -18,6 +17,7 @@ from twisted.internet import task
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
+from .journal_files import content, journal_files
 from .ports import free_port
 from .processes import Processes, Proxy
 from .response_recorder import KINDS, Noted, Notes, NotingClient
@@ -47,9 +47,8 @@ async def until_killed(proxy: Proxy, redirecting: int, chance: random.Random) ->
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     """Every complete record of the journal, in order, including those about the journal itself."""
     found: list[dict[str, Any]] = []
-    for file in sorted(folder.glob("audit-*.jsonl*")):
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        found += [json.loads(line) for line in content.split(b"\n")[:-1]]
+    for file in journal_files(folder):
+        found += [json.loads(line) for line in content(file).split(b"\n")[:-1]]
     return found
 
 

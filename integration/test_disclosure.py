@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest_twisted
 
 from .http_client import ask
+from .journal_files import content, journal_files
 from .processes import Processes, Proxy
 from .test_audit_trail import verified
 from .test_guarantees import NOTE
@@ -17,11 +16,6 @@ from .test_guarantees import NOTE
 
 def requests(proxy: Proxy) -> dict[str, dict[str, Any]]:
     return {record["request_id"]: record for record in proxy.records() if record["kind"] == "request"}
-
-
-def lines(path: Path) -> list[bytes]:
-    content = path.read_bytes()
-    return (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
 
 
 async def look_around(proxy: Proxy) -> dict[str, set[str]]:
@@ -51,9 +45,9 @@ async def test_lists_name_their_patients_in_every_file(processes: Processes) -> 
     assert await proxy.stop() == 0
     verified(proxy)
     found = {}
-    for path in sorted((proxy.state / "audit").glob("*.jsonl*")):
+    for path in journal_files(proxy.state / "audit"):
         sets: dict[str, set[str]] = {}
-        for record in map(json.loads, lines(path)):
+        for record in map(json.loads, content(path).splitlines()):
             if record["kind"] == "disclosure":
                 assert record["set"] not in sets
                 sets[record["set"]] = set(record["patients"])

@@ -21,6 +21,7 @@ from hospproxy.record.database.sink import DatabaseSink
 from .http_client import ask
 from .http_receiver import SECRET, Receiver
 from .indexed_lines import indexed
+from .journal_files import journal_files
 from .postgresql import PostgreSQL
 from .processes import Processes, Proxy
 from .rsyslog import Rsyslog
@@ -205,9 +206,8 @@ async def test_every_destination_holds_the_journal_and_nothing_else(everywhere: 
 
 async def bucket_holds(place: Everywhere, proxy: Proxy, trail: str) -> None:
     """Check that the bucket has every file except the last, which is not closed yet."""
-    files = sorted(
-        {path.name.removesuffix(".gz") for path in (proxy.state / "audit").glob("audit-w0-*.jsonl*")}
-    )
+    found = journal_files(proxy.state / "audit", "audit-w0-*")
+    files = [path.name.removesuffix(".gz") for path in found]
     assert len(files) > len(WRITERS)
     assert place.moto.objects() == [f"hospproxy/{trail}/{name}.gz" for name in files[:-1]]
     back = place.processes.folder / "back" / "audit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .journal_files import content, journal_files
 
 # 64 loops append for ever; a number is printed only once its record counts as kept (or as "lost").
 CHILD = """
@@ -84,21 +85,8 @@ def said(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, int]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """One path for each file of the trail. A kill while a file is packed leaves it twice: the packed one is whole."""
-    found = {path.name.removesuffix(".gz"): path for path in sorted(folder.glob("audit/audit-*.jsonl*"))}
-    return [
-        path for name, path in found.items() if name.endswith(".jsonl") and path.suffix in (".jsonl", ".gz")
-    ]
-
-
-def content(path: Path) -> bytes:
-    """A file that is over may be packed at any time."""
-    if path.suffix == ".jsonl":
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            path = path.with_name(path.name + ".gz")
-    return gzip.decompress(path.read_bytes())
+    """The files of a trail."""
+    return journal_files(folder / "audit")
 
 
 def records(path: Path) -> list[dict[str, Any]]:

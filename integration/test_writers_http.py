@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from twisted.internet import reactor, task
 
 from .http_client import ask
 from .http_receiver import SECRET, Receiver
+from .journal_files import content, journal_files
 from .processes import Processes, Proxy, proxy_options, twistd_command
 from .sink_carrier import PATIENCE_S, until
 
@@ -47,9 +47,8 @@ async def requests(proxy: Proxy, count: int) -> None:
 def lines(proxy: Proxy) -> list[bytes]:
     """Every line of the journal on disk."""
     found: list[bytes] = []
-    for file in sorted((proxy.state / "audit").glob("audit-w0-*.jsonl*")):
-        content = file.read_bytes()
-        found += (gzip.decompress(content) if file.suffix == ".gz" else content).splitlines()
+    for file in journal_files(proxy.state / "audit", "audit-w0-*"):
+        found += content(file).splitlines()
     return found
 
 

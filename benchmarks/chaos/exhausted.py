@@ -7,7 +7,6 @@ a request; if it shows none of them, the proxy gave up too soon.
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hospproxy.options.sections import RetrySettings
+from integration.journal_files import content, journal_files
 
 Record = Mapping[str, Any]
 
@@ -94,8 +94,7 @@ def _ended(record: Record) -> float:
 
 
 def _lines(folder: Path) -> Iterator[Record]:
-    for file in sorted(folder.glob("audit-*.jsonl*")):
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        for line in content.splitlines():
+    for file in journal_files(folder):
+        for line in content(file).splitlines():
             if line.endswith(b"}"):
                 yield json.loads(line)

@@ -12,7 +12,7 @@ SLACK_S = 3.0
 """Seconds that the network and the disk may add to the proxy's own deadline."""
 LEASES_S = 4.0
 """Seconds that a write may wait in addition while Redis is away: until other workers' leases end (docs/scale.md)."""
-_NO_START = "the audit journal cannot be begun"
+_NO_START = "the audit journal cannot be started"
 """Error of a process that exits at its start because the disk fails. The supervisor starts another."""
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 

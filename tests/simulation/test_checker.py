@@ -375,7 +375,9 @@ class ServiceTests(RuleCase):
             story = Story()
             if disk:
                 story.add(Trouble(0.5, "disk fail", "m0", 2.0))
-            story.add(Unhandled(1.0, "m0", "the audit journal cannot be begun: Input/output error"))
+            story.add(
+                Unhandled(1.0, "m0", "the audit journal cannot be started, stopping: Input/output error")
+            )
             self.broken(story, *rules)
 
     def test_a_mistake(self) -> None:
