@@ -99,7 +99,7 @@ class Wire:
 
 
 class Loop(EPollReactor):
-    """A reactor of which only the timers are used, and whose connections all lead to one HOSP."""
+    """A reactor that has timers only. All its connections lead to one HOSP."""
 
     def __init__(self, hosp: Hosp) -> None:
         super().__init__()

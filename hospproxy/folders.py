@@ -18,6 +18,22 @@ from twisted.logger import Logger
 _log = Logger()
 
 
+def read_bounded(path: Path, most: int) -> bytes | None:
+    """Read a file into memory; None if there is none. Blocks.
+
+    :param most: bytes.
+    :raise ValueError: it is longer.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        return None
+    if len(content) > most:
+        raise ValueError(f"the file is longer than {most} bytes")
+    return content
+
+
 def sync_folder(folder: Path) -> None:
     """Sync the names in a folder to disk. Blocks.
 

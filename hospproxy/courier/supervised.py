@@ -1,4 +1,4 @@
-"""Starts, watches and restarts the courier process. Whatever becomes of it, the service goes on."""
+"""Starts, watches and restarts the courier process. The service goes on without it."""
 
 from __future__ import annotations
 

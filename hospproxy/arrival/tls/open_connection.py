@@ -1,7 +1,7 @@
 """OpenSSL's functions for an open connection, without the checks that pyOpenSSL makes around each.
 
 pyOpenSSL allocates a buffer for each call, and asks OpenSSL for an error even after a success. For a response from
-memory that costs three times as much as the cryptography. Whatever fails here is handed to pyOpenSSL, so errors are the
+memory that costs three times as much as the cryptography. If a call fails, pyOpenSSL makes the error, so errors are the
 same. These are names inside pyOpenSSL; setup.cfg gives the versions that have them.
 """
 

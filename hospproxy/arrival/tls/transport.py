@@ -54,7 +54,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
 
     Twisted collects small writes until the reactor's next turn, asks OpenSSL for more after each record, and looks for
     bytes to send after each read. Here a response is written at once, and one record that arrives whole is read once.
-    Handshakes, ends and whatever else is unusual are left to Twisted. If there are several certificates, this reads the
+    Twisted still handles handshakes, closing and all unusual cases. If there are several certificates, this reads the
     server name before the handshake. A client that speaks plain HTTP is told so.
     """
 

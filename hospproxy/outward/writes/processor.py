@@ -78,7 +78,7 @@ class Writes:
             clock, entries, keeping, sightings, self._claims, self._turns, window_s=window_s
         )
         self._duplicates = Duplicates(fate, sightings, later, meter)
-        # Alone, this process has seen whatever HOSP has shown; see ``changed_outside``.
+        # A process that is alone has seen all responses of HOSP; see ``changed_outside``.
         self._alone = isinstance(self._claims, NoClaims)
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, WriteEntry] = {}

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...folders import write_whole
+from ...folders import read_bounded, write_whole
 from ...worker import TaskRunner
 from .hour_rules import SavedHours, UnusualHours
 from .usual_rule import MoreThanUsual, SavedUsual
@@ -92,13 +92,9 @@ class Learnt:
 
         :raise ValueError: it is damaged or too long.
         """
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except FileNotFoundError:
+        content = read_bounded(self._path, MAX_BYTES)
+        if content is None:
             return
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"the file is longer than {MAX_BYTES} bytes")
         saved = msgspec.json.decode(content, type=LearntState)
         if saved.v != _VERSION or saved.zone != self._zone:
             self._log.info(

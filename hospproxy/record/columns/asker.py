@@ -26,7 +26,7 @@ _REAP_S: Final = 0.2
 
 
 class Asker(Protocol):
-    """Whoever has the index. The process of this module, or another that has it anyway."""
+    """Answers questions from the index: the process of this module, or another that holds the index."""
 
     async def ask(self, question: Question, timeout_s: float | None = None) -> Answer:
         """Ask one question.

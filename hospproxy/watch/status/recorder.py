@@ -17,7 +17,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ...background import Background
-from ...folders import write_whole
+from ...folders import read_bounded, write_whole
 from ...interfaces import IMeter
 from ...words import Signal
 from ...worker import TaskRunner
@@ -162,13 +162,9 @@ class Recorder:
     # The file
 
     def _load(self) -> None:
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except FileNotFoundError:
+        content = read_bounded(self._path, MAX_BYTES)
+        if content is None:
             return
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"the file is longer than {MAX_BYTES} bytes")
         saved = msgspec.json.decode(content, type=Saved)
         if saved.v != VERSION:
             raise ValueError(f"it has version {saved.v}, not {VERSION}")
