@@ -5,27 +5,24 @@ The rules are pure: settings in, findings out. Checks that read files are in hos
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from .arrival.front import option_checks as front_options
 from .config import (
-    NO_FLAGS,
     Address,
     AdminSettings,
     ConfigError,
     ListenerSettings,
-    Overrides,
     Settings,
-    load,
+    structure,
 )
 from .options import secret_values, sharing_checks, sink_checks
+from .options.source import OptionsSource, SecretEnvironment
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -48,17 +45,21 @@ class Findings:
     warnings: tuple[str, ...] = ()
 
 
-def load_and_check(file: Path | None, overrides: Overrides = NO_FLAGS) -> tuple[Settings, tuple[str, ...]]:
-    """Return checked settings and the warnings.
+def load_and_check(
+    source: OptionsSource, environment: SecretEnvironment | None = None
+) -> tuple[Settings, tuple[str, ...]]:
+    """Return checked settings and the warnings. Blocks: it reads the files that the options name.
 
+    :param environment: holds secrets; None: that of this process.
     :raise ConfigError: with everything that is wrong, single keys and combinations alike.
     """
+    file = source.file
     try:
-        settings = load(file, overrides)
+        settings = structure(source.document, source.flags)
     except ConfigError as error:
         raise ConfigError((*error.problems, *_further(error))) from None
     errors = list(secret_values.file_errors(file, list(secret_values.written(settings)))) if file else []
-    settings, wrong = secret_values.taken(settings, os.environ)
+    settings, wrong = secret_values.taken(settings, environment or SecretEnvironment())
     findings = check(settings)
     if errors or wrong or findings.errors:
         raise ConfigError((*_lines([*errors, *wrong]), *findings.errors))

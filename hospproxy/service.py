@@ -18,16 +18,17 @@ from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import TrustedProxies
 from .arrival.listener_context import ListenerContext
-from .arrival.listeners import Listener, ListenerError, Listeners
+from .arrival.listeners import ListenerError, Listeners
 from .arrival.shortcuts import Shortcuts
 from .arrival.tls.certificates import CertificateError
 from .assembly import assemble
 from .background import Background
 from .config import Settings
+from .control.control_server import ControlServer
 from .folders import remove_left
 from .host import REAL, Host
-from .options.arrival_section import ArrivalSettings
 from .options.secret_values import master_key
+from .options.source import NO_SOURCE, OptionsSource
 from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
@@ -39,6 +40,7 @@ from .shutdown import GRACE_S, Step, end_in_order
 from .state.lock import FolderLock
 from .watch.admin import Admin
 from .watch.audit_page.build_audit_page import AuditPageService
+from .watch.build_admin import admin_listener
 from .watch.health import Health
 from .watch.merge import DRAINING
 from .watch.status.build_status import status_for
@@ -56,8 +58,6 @@ With ``DRAINED_S`` and the time of a worker's last messages it is less than ``GR
 """
 CATCH_UP_S = 5.0
 """Seconds that the audit sinks have at a stop to catch up."""
-ADMIN_LIMITS = ArrivalSettings(max_connections=100, body_memory_bytes=1 << 20, unknown_body_bytes=0)
-"""Limits of the admin listener. Its pages take small forms: every body is read before its request is handed on."""
 
 
 def build(
@@ -66,6 +66,7 @@ def build(
     seat: Seat = ONLY,
     host: Host = REAL,
     lock: FolderLock | None = None,
+    source: OptionsSource = NO_SOURCE,
 ) -> ProxyService:
     """Build the proxy without starting it; nothing is bound and no thread runs.
 
@@ -73,12 +74,13 @@ def build(
     :param host: the system that the process runs on.
     :param lock: of the state folder; None if a supervisor has it, or if the caller makes sure that no other proxy
         runs.
+    :param source: where the settings come from.
     :raise SystemExit: a key, certificate, secret, listener, sink or contract is not usable; stderr says which and
         why.
     """
     clocks.install_monotonic(reactor)
     try:
-        return ProxyService(settings, reactor, seat, host, lock)
+        return ProxyService(settings, reactor, seat, host, lock, source)
     except (
         KeyFileError,
         CertificateError,
@@ -115,12 +117,16 @@ class ProxyService(Service):
         seat: Seat = ONLY,
         host: Host = REAL,
         lock: FolderLock | None = None,
+        source: OptionsSource = NO_SOURCE,
     ) -> None:
         self._settings = self.settings = settings
         self._reactor = reactor
         self._seat = seat
         self._host = host
         self._lock = lock
+        self.source = source
+        # The owner of the state folder, so not a worker of a supervisor.
+        self._control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
         self.parts = assemble(
             settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
         )
@@ -172,19 +178,11 @@ class ProxyService(Service):
         )
 
     def _admin(self) -> Listeners:
-        hosts = self._settings.admin.reached_as
+        hosts, metrics = self._settings.admin.reached_as, self.parts.metrics
         page = self.audit_page.page if self.audit_page is not None else None
-        house = ListenerContext(
-            handler=Admin(self.health, self.parts.metrics, page, hosts, self._seat.gather, self.status.page),
-            clock=self._reactor,
-            limits=ADMIN_LIMITS,
-            trust=trust_of(self._settings),
-            wall=self._host.wall,
-            meter=self.parts.metrics,
-        )
-        options = self._settings.admin
-        listener = Listener(options.url, options.certificate_file, options.private_key_file, plain="serve")
-        return Listeners([listener], house, self._settings.state_dir / "admin", hosts)
+        handler = Admin(self.health, metrics, page, hosts, self._seat.gather, self.status.page)
+        trust = trust_of(self._settings)
+        return admin_listener(self._settings, self._reactor, self._host, handler, metrics, trust)
 
     def _audit_page(self) -> AuditPageService | None:
         settings = self._settings
@@ -241,6 +239,8 @@ class ProxyService(Service):
             self.audit_page.start()
         self.parts.courier.start()
         self.status.start()
+        if self._control is not None:
+            self._control.start()
         self._host.settle()
 
     def _announce(self) -> None:
@@ -326,6 +326,8 @@ class ProxyService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop listening, finish the requests in flight, store what is held, close the journal, let sinks catch up."""
         super().stopService()  # type: ignore[no-untyped-call]
+        if self._control is not None:
+            self._control.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

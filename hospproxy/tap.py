@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from twisted.application.service import IService
 
     from .config import Settings
+    from .options.source import OptionsSource, SecretEnvironment
     from .state.lock import FolderLock
 
 
@@ -35,6 +36,8 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+    source: OptionsSource
+    environment: SecretEnvironment
     heir: tuple[int, int] | None = None
 
     def __init__(self) -> None:
@@ -61,6 +64,7 @@ class Options(usage.Options):
         from . import privileges
         from .checks import load_and_check
         from .config import ConfigError, Overrides
+        from .options.source import SecretEnvironment, source_of
 
         if outer is not None:
             self.heir = privileges.heir(outer.get("uid"), outer.get("gid"))
@@ -71,7 +75,9 @@ class Options(usage.Options):
         file = self["config"]
         flags = Overrides(self["upstream"], tuple(self.listen), self["state"])
         try:
-            self.settings, warnings = load_and_check(None if file is None else Path(file), flags)
+            self.source = source_of(None if file is None else Path(file), flags)
+            self.environment = SecretEnvironment()
+            self.settings, warnings = load_and_check(self.source, self.environment)
         except ConfigError as error:
             for line in error.problems:
                 print(f"hospproxy: {line}", file=sys.stderr)
@@ -111,10 +117,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         lock = _lock(options)
         if options.settings.workers > 1:
             # The supervisor creates no files: the workers create them, as the user they run as.
-            return _supervisor(options.settings, reactor, lock)
+            return _supervisor(options, reactor, lock)
         from .service import build  # not above: the supervisor needs none of it
 
-        service = build(options.settings, reactor, lock=lock)
+        service = build(options.settings, reactor, lock=lock, source=options.source)
         if heir is not None:
             privileges.load_late_modules()
             privileges.hand_over(state_dir, *heir)
@@ -142,8 +148,8 @@ def _lock(options: Options) -> FolderLock:
     return take(settings.state_dir, orphans_s=settings.drain_s + GRACE_S, heir=options.heir, say=say)
 
 
-def _supervisor(settings: Settings, reactor: Any, lock: FolderLock) -> IService:
+def _supervisor(options: Options, reactor: Any, lock: FolderLock) -> IService:
     from .workers.supervisor import Supervisor
 
-    service: IService = Supervisor(settings, reactor, lock=lock)
+    service: IService = Supervisor(options.settings, reactor, lock=lock, source=options.source)
     return service

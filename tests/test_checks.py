@@ -32,6 +32,7 @@ from hospproxy.config import (
 )
 from hospproxy.options.http_section import HttpSinkSettings
 from hospproxy.options.plugins_section import AuditPluginSettings
+from hospproxy.options.source import source_of
 
 OFF = {"enabled": False}
 
@@ -248,7 +249,7 @@ class LoadAndCheckTests(Case):
     def refusal(self, text: str) -> list[str]:
         file = self.folder / "bad.toml"
         file.write_text(f'state_dir = "{self.folder}/state"\n' + text)
-        error = self.assertRaises(ConfigError, load_and_check, file)
+        error = self.assertRaises(ConfigError, load_and_check, source_of(file))
         return [line.split(": ")[0] for line in error.problems]
 
     def test_combinations_are_found_beside_wrong_keys(self) -> None:
@@ -294,6 +295,6 @@ class LoadAndCheckTests(Case):
     def test_a_good_file_gives_its_warnings(self) -> None:
         file = self.folder / "good.toml"
         file.write_text('[upstream]\nurl = "http://192.0.2.1:1"\n')
-        settings, warnings = load_and_check(file)
+        settings, warnings = load_and_check(source_of(file))
         self.assertEqual(settings.upstream.address.host, "192.0.2.1")
         self.assertEqual(len(warnings), 1)

@@ -35,6 +35,8 @@ LAYERS = (
     "record",
     "watch state",
     "courier",
+    # Commands for the running proxy; they see it as ``Owner``.
+    "control",
     # The parts are connected here; nothing below knows all of them.
     "worker_identity chain assembly",
     "service",

@@ -50,7 +50,7 @@ class StopTests(SynchronousTestCase):
         self.service.running = 1
         self.service._settings = SETTINGS
         self.service._reactor = self.clock
-        for name in ("listeners", "admin", "audit_page", "status", "parts", "_tidying"):
+        for name in ("listeners", "admin", "audit_page", "status", "parts", "_tidying", "_control"):
             setattr(self.service, name, mock.Mock())
         for name in ENDINGS:
             self.let(name, self.orderly(name))

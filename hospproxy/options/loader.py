@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import cattrs
@@ -28,6 +28,8 @@ from .sections import Settings
 
 LISTED: Mapping[str, type[Any]] = {"listeners": ListenerSettings, "audit_plugins": AuditPluginSettings}
 """Sections that may appear several times."""
+MOST_BYTES: Final = 1 << 20
+"""Longest options file."""
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -69,7 +71,7 @@ def load(file: Path | None, overrides: Overrides = NO_FLAGS) -> Settings:
 
     :raise ConfigError: lists everything that is wrong.
     """
-    return structure({} if file is None else _read(file), overrides)
+    return structure({} if file is None else parsed(file, content_of(file)), overrides)
 
 
 def structure(document: Mapping[str, Any], overrides: Overrides = NO_FLAGS) -> Settings:
@@ -116,11 +118,29 @@ def _leave_out(document: dict[str, Any], steps: list[str | int]) -> None:
         del innermost[0][innermost[1]]
 
 
-def _read(file: Path) -> dict[str, Any]:
+def content_of(file: Path) -> bytes:
+    """Read an options file. Blocks.
+
+    :raise ConfigError: it cannot be read, or is longer than ``MOST_BYTES``.
+    """
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError((f"{file}: it cannot be read: {error.strerror}",)) from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError((f"{file}: it is longer than {MOST_BYTES} bytes",))
+    return content
+
+
+def parsed(file: Path, content: bytes) -> dict[str, Any]:
+    """Read the content of an options file as TOML.
+
+    :param file: its name, for messages.
+    :raise ConfigError: it is not TOML, or not UTF-8.
+    """
+    try:
+        return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError((f"{file}: it is not UTF-8 (byte {error.start})",)) from None
     except tomllib.TOMLDecodeError as error:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from base64 import b64decode
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..secrets import KEY_BYTES, KeyFileError, MasterKey, read_key_file
 from ..signing_key import Signer
 from .secret_fields import MOST, SecretText
 from .sections import Settings
+from .source import SecretEnvironment
 
 Finding = tuple[str, str]
 
@@ -100,10 +101,10 @@ SECRETS = (
 """Every secret that is a text. (Keys of certificates are files, which are read again on SIGHUP.)"""
 
 
-def taken(settings: Settings, environment: MutableMapping[str, str]) -> tuple[Settings, list[Finding]]:
+def taken(settings: Settings, environment: SecretEnvironment) -> tuple[Settings, list[Finding]]:
     """The settings with what the environment holds, and what is wrong with any secret.
 
-    :param environment: os.environ; what is read is removed, so that no child inherits it.
+    :param environment: what is read is removed from it, so that no child inherits it.
     """
     found: list[Finding] = []
     values: dict[str, bytes | None] = {}
@@ -130,8 +131,8 @@ def taken(settings: Settings, environment: MutableMapping[str, str]) -> tuple[Se
     return settings, found
 
 
-def _pop(environment: MutableMapping[str, str], name: str) -> bytes | None:
-    value = environment.pop(name, None)
+def _pop(environment: SecretEnvironment, name: str) -> bytes | None:
+    value = environment.take(name)
     return os.fsencode(value) if value else None
 
 

@@ -17,6 +17,8 @@ from .. import clocks, signals
 from ..arrival.listeners import ListenerError
 from ..background import Background
 from ..config import Settings
+from ..control.control_server import ControlServer
+from ..options.source import NO_SOURCE, OptionsSource
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
@@ -34,6 +36,7 @@ class Supervisor(Service):
     """The service of the parent process: it starts, replaces and stops the workers.
 
     :param leave_with: sets the exit status for when the process has ended in order.
+    :param source: where the settings come from.
     :param lock: of the state folder. Workers inherit it, so no new proxy starts while an old worker still runs.
     """
 
@@ -45,12 +48,15 @@ class Supervisor(Service):
         reactor: Any,
         leave_with: Callable[[int], None] | None = None,
         lock: FolderLock | None = None,
+        source: OptionsSource = NO_SOURCE,
     ) -> None:
         clocks.install_monotonic(reactor)
-        self._settings = settings
+        self._settings = self.settings = settings
         self._reactor = reactor
         self._leave_with = leave_with or _leave_with
         self._lock = lock
+        self.source = source
+        self._control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
         self._posts: list[WorkerSlot] = []
@@ -91,6 +97,8 @@ class Supervisor(Service):
         stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
         signals.install(self._reactor, self.reload, stop_s)
         self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, stop_s)
+        if self._control is not None:
+            self._control.start()
         # Worker 0 first: one process creates keys, certificates and files, and a mistake is reported once.
         self._reactor.callWhenRunning(self._posts[0].start)
 
@@ -181,6 +189,8 @@ class Supervisor(Service):
         """Close the ports, let all workers finish, and kill those that are late."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
+        if self._control is not None:
+            self._control.stop()
         listening_sockets.close((*self._clients, *self._admin))
         for post in self._posts:
             post.stay_away()

@@ -13,6 +13,7 @@ from hospproxy import contract_document
 from hospproxy.checks import load_and_check
 from hospproxy.config import Settings
 from hospproxy.contract import Contract
+from hospproxy.options.source import source_of
 
 _STATE_DIR = re.compile(r"^state_dir *=.*$", re.MULTILINE)
 """It differs from world to world, and reading options takes half a second."""
@@ -29,7 +30,7 @@ def _settings_of(options: str) -> Settings:
     with NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
         file.write(options)
         file.flush()
-        return load_and_check(Path(file.name))[0]
+        return load_and_check(source_of(Path(file.name)))[0]
 
 
 def settings_of(options: str, state_dir: Path) -> Settings:

@@ -16,6 +16,7 @@ from hospproxy import checks
 from hospproxy.config import ConfigError, Settings
 from hospproxy.options.loader import sections
 from hospproxy.options.secret_values import SECRETS, content_of, master_key, shared_secret
+from hospproxy.options.source import source_of
 from hospproxy.secrets import KeyFileError
 from hospproxy.signing_key import Signer, signer_for
 
@@ -35,7 +36,7 @@ class Case(SynchronousTestCase):
         state = json.dumps(str(self.folder / "state"))
         file.write_text(f'state_dir = {state}\n{top}[upstream]\nurl = "http://127.0.0.1:1"\n{text}')
         file.chmod(mode)
-        return checks.load_and_check(file)
+        return checks.load_and_check(source_of(file))
 
     def problems(self, text: str, mode: int = 0o600, top: str = "") -> tuple[str, ...]:
         problems = self.assertRaises(ConfigError, self.load, text, mode, top).problems

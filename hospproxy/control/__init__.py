@@ -1,0 +1,17 @@
+"""``hospproxyctl``: commands that an operator gives to the running proxy, through a socket in the state folder.
+
+The process that owns the state folder serves the socket: the only process, or the supervisor of several workers. A
+command is one module: what it takes on the command line, what the running proxy does, and what is printed.
+
+In reading order:
+
+- ``messages.py``: the JSON lines between ``hospproxyctl`` and the proxy, and their limits.
+- ``owner.py``: what a command may ask of the running proxy.
+- ``command.py``: what every command consists of.
+- ``version_command.py``, ``config_command.py``: the commands.
+- ``commands.py``: the table of all commands.
+- ``control_socket.py``: the socket: who may connect.
+- ``control_server.py``: one connection: reads the command, runs it, responds.
+- ``client.py``: the other end, in ``hospproxyctl``.
+- ``cli.py``: the command line ``hospproxyctl``.
+"""

@@ -1,0 +1,136 @@
+"""The commands of hospproxyctl: from the command line to what is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.checks import load_and_check
+from hospproxy.control import cli
+from hospproxy.control.command import Arguments, Result
+from hospproxy.control.commands import COMMANDS
+from hospproxy.control.messages import ControlError
+from hospproxy.options.loader import Overrides
+from hospproxy.options.source import SecretEnvironment, source_of
+
+SECRET = "correct-horse-battery"
+
+
+class Case(SynchronousTestCase):
+    text = '[upstream]\nurl = "http://127.0.0.1:3000"\n'
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.file = self.folder / "hospproxy.toml"
+        self.write(self.text)
+        self.err = ""
+        self.flags = Overrides(state=str(self.folder / "state"))
+        self.environment = SecretEnvironment({"HOOK": SECRET})
+        source = source_of(self.file, self.flags)
+        settings, _ = load_and_check(source, self.environment)
+        self.owner: Any = SimpleNamespace(settings=settings, source=source)
+
+    def write(self, text: str) -> None:
+        self.file.write_text(text)
+        self.file.chmod(0o600)
+
+    def ctl(self, *arguments: str) -> tuple[int, str]:
+        """Run a command against the owner, without the socket; return its status and what it printed."""
+
+        def ask(folder: Path, name: str, given: Arguments, _progress: Any) -> Result:
+            self.assertEqual(folder, self.folder / "state")
+            given = json.loads(json.dumps(given))
+            running = Deferred.fromCoroutine(COMMANDS[name].run(self.owner, given, lambda _line: None))  # type: ignore[arg-type]
+            result: Result = json.loads(json.dumps(self.successResultOf(running)))
+            return result
+
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err), mock.patch.object(cli, "ask", ask):
+            status = cli.main(["--state", str(self.folder / "state"), *arguments])
+        self.err = err.getvalue()
+        return status, out.getvalue()
+
+
+class VersionTests(Case):
+    def test_it_is_of_the_running_process(self) -> None:
+        status, text = self.ctl("version")
+        self.assertEqual(status, 0)
+        self.assertRegex(text, rf"^hospproxy [0-9.]+\S* \(process {os.getpid()}, workers: 1\)\n$")
+
+
+class ConfigTests(Case):
+    text = (
+        "trusted_proxies = ['10.0.0.0/8']\n"
+        '[upstream]\nurl = "http://127.0.0.1:3000"\n[retry]\nbase_s = 0.25\n'
+        '[alerts]\nwebhook_url = "https://hook.example/x"\nwebhook_secret_env = "HOOK"\n'
+        f'[audit_database]\nurl = "postgresql://proxy:{SECRET}@db/audit"\n'
+        "[cache.lifetimes]\nlistHospitals = 5\n"
+        f'[[audit_plugins]]\nname = "one"\nkind = "x"\noptions = {{ token = "{SECRET}" }}\n'
+    )
+
+    def rows(self, *flags: str) -> dict[str, str]:
+        lines = self.ctl("config", *flags)[1].splitlines()
+        self.assertEqual(lines[0], f"# options file: {self.file}")
+        return {line.partition("=")[0].strip(): line.partition("=")[2] for line in lines[1:]}
+
+    def setUp(self) -> None:
+        with mock.patch("hospproxy.options.sink_files.errors", return_value=()):
+            super().setUp()
+
+    def test_each_says_where_it_comes_from(self) -> None:
+        rows = self.rows()
+        self.assertRegex(rows["retry.base_s"], r"^ 0.25 +# file$")
+        self.assertRegex(rows["retry.cap_s"], r"^ 2 +# default$")
+        self.assertRegex(rows["state_dir"], r'^ "/.*/state" +# --state$')
+        self.assertRegex(rows["cache.lifetimes"], r"^ \{ listHospitals = 5 \} +# file$")
+        self.assertRegex(rows["trusted_proxies"], r'^ \["10.0.0.0/8"\] +# file$')
+        self.assertRegex(rows["listeners[0].plain"], r'^ "reject" +# default$')
+
+    def test_only_those_that_are_set(self) -> None:
+        rows = self.rows("--changed")
+        self.assertIn("retry.base_s", rows)
+        self.assertNotIn("retry.cap_s", rows)
+
+    def test_secrets_are_hidden(self) -> None:
+        _, text = self.ctl("config")
+        self.assertNotIn(SECRET, text)
+        for key in ("alerts.webhook_secret", "audit_database.url", "audit_plugins[0].options"):
+            self.assertIn("(hidden)", self.rows()[key])
+
+
+class CommandLineTests(Case):
+    def test_the_options_file_names_the_folder_even_with_a_mistake(self) -> None:
+        self.write(f'state_dir = "{self.folder}/state"\nwrong = 1\n{self.text}')
+        with mock.patch.object(cli, "ask", return_value={"version": "1", "pid": 2, "workers": 1}) as ask:
+            with redirect_stdout(StringIO()):
+                self.assertEqual(cli.main(["--config", str(self.file), "version"]), 0)
+            self.assertEqual(ask.call_args.args[0], self.folder / "state")
+            self.write("= broken")
+            err = StringIO()
+            with redirect_stderr(err):
+                self.assertEqual(cli.main(["--config", str(self.file), "version"]), 1)
+        self.assertIn("name the state folder with --state", err.getvalue())
+
+    def test_an_error_is_printed_without_what_moves_the_cursor(self) -> None:
+        err = StringIO()
+        with redirect_stderr(err), mock.patch.object(cli, "ask", side_effect=ControlError("a\x1b[2J", "b")):
+            self.assertEqual(cli.main(["--state", "x", "version"]), 1)
+        self.assertEqual(err.getvalue(), "hospproxyctl: a?[2J\nhospproxyctl: b\n")
+
+    def test_nobody_is_there(self) -> None:
+        err = StringIO()
+        with redirect_stderr(err):
+            self.assertEqual(cli.main(["--state", str(self.folder / "state"), "version"]), 1)
+        self.assertIn("no proxy runs with the state folder", err.getvalue())
