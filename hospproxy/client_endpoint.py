@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 from cryptography import x509
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
     optionsForClientTLS,
     trustRootFromCertificates,
 )
+from zope.interface import implementer
+
+_WHY: Final = {
+    42: "its certificate is malformed, or not valid yet",
+    43: "its certificate is of an unsupported kind",
+    44: "its certificate has been revoked",
+    45: "its certificate, or one of its chain, has expired",
+    46: "its certificate is not acceptable",
+    48: "its certificate comes from no authority that is trusted here",
+}
+"""What the alerts mean with which OpenSSL ends a handshake. Source: RFC 8446 §6.2."""
 
 
 @frozen(slots=True)
@@ -64,6 +75,31 @@ class Certificates:
             pem = self.private_key_file.read_bytes() + b"\n" + self.certificate_file.read_bytes()
             own = PrivateCertificate.loadPEM(pem)
         return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@define(slots=True)
+class Explained:
+    """A TLS context that remembers why it refused a server's certificate.
+
+    An error of OpenSSL says only "certificate verify failed". The alert that goes to the server says more.
+
+    :ivar refusal: why, in words, of the latest handshake; empty if it refused nothing.
+    """
+
+    _creator: Any
+    refusal: str = field(default="", init=False)
+
+    def clientConnectionForTLS(self, protocol: Any) -> Any:
+        """Make a connection of the context; see Twisted's ``IOpenSSLClientConnectionCreator``."""
+        self.refusal = ""
+        connection = self._creator.clientConnectionForTLS(protocol)
+        connection.set_info_callback(self._told)
+        return connection
+
+    def _told(self, _connection: Any, where: int, value: int) -> None:
+        if where & SSL.SSL_CB_WRITE_ALERT == SSL.SSL_CB_WRITE_ALERT:
+            self.refusal = _WHY.get(value & 0xFF, "")
 
 
 class Renewed:

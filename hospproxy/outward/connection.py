@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..client_endpoint import Certificates, endpoint_to
+from ..client_endpoint import Certificates, Explained, endpoint_to
 from ..errors import NotSent, ProxyError
 from .answer_reader import AnswerReader
 from .attempt import Attempt
@@ -168,9 +168,9 @@ class Connections(Factory):
         self._sweep: IDelayedCall | None = None
         self._waits: set[Connection] | None = None
         self._closed: Deferred[None] = Deferred()
-        tls = Certificates(ca_file).client(target.host) if self.secure else None
+        self._tls = Explained(Certificates(ca_file).client(target.host)) if self.secure else None
         self._said = ""
-        self._endpoint: Any = endpoint_to(reactor, target.host, target.port, connect_timeout_s, tls)
+        self._endpoint: Any = endpoint_to(reactor, target.host, target.port, connect_timeout_s, self._tls)
 
     def buildProtocol(self, addr: Any) -> Connection:  # noqa: ARG002
         return Connection(self)
@@ -254,11 +254,12 @@ class Connections(Factory):
 
     def _say(self, failure: Failure) -> None:
         """Log why no connection can be opened, once until that changes: while HOSP is away it is tried all the time."""
-        why = repr(failure.value)
+        secure = failure.check(SSL.Error, VerificationError)
+        why = self._why(failure) if secure else repr(failure.value)
         if why == self._said:
             return
         self._said = why
-        if failure.check(SSL.Error, VerificationError):
+        if secure:
             _log.warn(
                 "TLS with the upstream {authority} failed: {reason}. Check its certificate, and upstream.ca_file",
                 authority=self._target.authority,
@@ -270,6 +271,11 @@ class Connections(Factory):
                 authority=self._target.authority,
                 reason=why,
             )
+
+    def _why(self, failure: Failure) -> str:
+        if failure.check(VerificationError):
+            return f"its certificate names another host than {self._target.host}"
+        return (self._tls.refusal if self._tls is not None else "") or repr(failure.value)
 
     def _not_sent(self, failure: Failure) -> Failure:
         if failure.check(CancelledError, ConnectingCancelledError):
