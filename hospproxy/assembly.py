@@ -161,7 +161,9 @@ def assemble(
         base.turns,
     )
     writes = writes_of(base, kept, observed, _later(memory.memory, audit))
-    outside = OutsideChanges(base.contract, kept.entries.settled_changes, writes.changed_outside)
+    outside = OutsideChanges(
+        base.contract, kept.entries.settled_changes, writes.changed_outside, base.metrics
+    )
     cache = _cache(base, memory.memory)
     entrance = entrance_for(settings, base.metrics)
     admission = admission_for(base, memory.accounts, refusals, gate.workers)
@@ -321,6 +323,7 @@ def _sending(
         upstream,
         base.reactor,
         observers=(saw,),
+        noting=outside.noting,
         silences=(observed.working_time.silent,),
         wall=base.host.wall,
         max_attempt_s=settings.deadline_s,

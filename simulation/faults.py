@@ -259,6 +259,15 @@ def _often_behind(chance: random.Random, plan: Plan) -> list[Fault]:
     return found
 
 
+def _kills_in_the_ledger(chance: random.Random, plan: Plan) -> list[Fault]:
+    """A process is often killed just before or after a task of its ledger."""
+    found = []
+    for _ in range(12):
+        args = {"seam": chance.choice(("before ledger", "after ledger")), "nth": chance.randint(1, 6)}
+        found.append(Fault(_moment(chance, plan), "kill seam", _machine(chance, plan), 0.5, args))
+    return found
+
+
 def _passwords_behind(chance: random.Random, plan: Plan) -> list[Fault]:
     """Passwords are changed directly at HOSP, and set back after a while."""
     found = []
@@ -278,6 +287,6 @@ DRAWERS: Mapping[str, Drawer] = {
     "deaths": _deaths, "clocks": _clocks, "disks": _disks, "networks": _networks, "outages": _outages,
     "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
     "HOSP's clock": _clock_of_hosp, "passwords behind": _passwords_behind, "slow disk": _slow_disk,
-    "often behind": _often_behind,
+    "often behind": _often_behind, "kills in the ledger": _kills_in_the_ledger,
 }  # fmt: skip
 """Kinds of faults by name, for scenes; those that an ordinary world may have are in `_faults`."""

@@ -68,6 +68,13 @@ SCENES: Mapping[str, Scene] = {
         ("edit",), {}, ("often behind",), rate=0.4, mean_s=1.0,
         args={"edit": _A_B_A | {"values": [[{"title": "A"}, {"title": "A"}]], "pause": [4.0, 8.0], "look": True}},
     ),
+    "A, changed outside, A, deaths": Scene(
+        ("edit",), {}, ("often behind", "slow disk", "kills in the ledger"), rate=1.0, mean_s=0.1, even=True,
+        args={"edit": _A_B_A | {
+            "values": [[{"title": "A"}, {"title": "A"}]], "leaves": [[0]], "leave_after_s": [0.6, 1.0, 1.5],
+            "pause": [2.0, 4.0, 8.0], "look": True,
+        }},
+    ),
     "failed edits, deaths": Scene(
         ("edit",), {"error_before": 0.2, "reset_before": 0.2, "reset_after": 0.2}, ("deaths",), args=_HOT_EDIT
     ),

@@ -293,7 +293,9 @@ class Rig:
             window_s=120.0,
             claims=self.claims,
         )
-        self.outside = OutsideChanges(CONTRACT, self.entries.settled_changes, self.writes.changed_outside)
+        self.outside = OutsideChanges(
+            CONTRACT, self.entries.settled_changes, self.writes.changed_outside, self.meter
+        )
         self.screening = ScreeningNotes(
             CONTRACT,
             self.ask,
@@ -440,6 +442,8 @@ class _Watching:
         self._rig.outside.saw(exchange.call, response, sent)
         self._rig.upstream_clock.learn(response.headers.get(b"date"), sent, now)
         self._rig.working_time.answered(now)
+        if (noting := self._rig.outside.noting(exchange.call)) is not None:
+            await noting
         return tagged(exchange.call.operation, response)
 
 

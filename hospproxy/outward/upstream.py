@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.internet import task
@@ -114,6 +114,10 @@ def _unchecked(_exchange: Identified, response: Response) -> tuple[Response, Jso
     return response, ABSENT
 
 
+def _nothing(_call: Call) -> None:
+    return None
+
+
 @implementer(IProcessor)
 class UpstreamProcessor:
     """The innermost processor: makes one attempt each time it is called.
@@ -121,6 +125,7 @@ class UpstreamProcessor:
     :param clock: monotonic.
     :param observers: called for every response that passed the check. They learn HOSP's clock and highest ids from it.
     :param silences: called when HOSP could not be reached or did not respond in time.
+    :param noting: what the response to a call has to wait for, because an observer is noting on disk what it shows.
     :param wall: seconds since the epoch, for responses without a Date.
     :param max_attempt_s: maximum seconds of one attempt, however far off the deadline is. Default: none.
     :param finish_s: seconds after which HOSP must have finished a request. An attempt whose client has left goes on
@@ -136,6 +141,7 @@ class UpstreamProcessor:
         observers: Sequence[Observer] = (),
         silences: Sequence[Callable[[], None]] = (),
         *,
+        noting: Callable[[Call], Awaitable[None] | None] = _nothing,
         wall: Callable[[], float] = clocks.wall,
         max_attempt_s: float = math.inf,
         finish_s: float | None = None,
@@ -146,6 +152,7 @@ class UpstreamProcessor:
         self._clock = clock
         self._observers = tuple(observers)
         self._silences = tuple(silences)
+        self._noting = noting
         self._wall = wall
         self._max_attempt_s = max_attempt_s
         self._finish_s = finish_s
@@ -218,6 +225,8 @@ class UpstreamProcessor:
         else:
             response, document = self._check(exchange, response)
             tell(response, document)
+        if (noting := self._noting(call)) is not None:
+            await noting
         # After the observers, because they learn HOSP's clock from HOSP's own Date.
         return dated(tagged(call.operation, response), self._wall())
 

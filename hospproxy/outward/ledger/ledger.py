@@ -139,11 +139,14 @@ class Ledger:
         try:
             await self._do(settle)
         except LedgerFailed:
-            if len(self._unclosed) < MAX_UNCLOSED and self._connection is not None:
-                if answer is not None and len(answer) > MAX_UNCLOSED_ANSWER:
-                    settle = self._closing(reference, state, record, None, pending)
-                self._unclosed[reference] = settle
+            if answer is not None and len(answer) > MAX_UNCLOSED_ANSWER:
+                settle = self._closing(reference, state, record, None, pending)
+            self._try_later(reference, settle)
             raise
+
+    def _try_later(self, name: str, statement: Statement) -> None:
+        if len(self._unclosed) < MAX_UNCLOSED and self._connection is not None:
+            self._unclosed[name] = statement
 
     def _closing(
         self, reference: str, state: str, record: str | None, answer: bytes | None, pending: bool
@@ -186,6 +189,21 @@ class Ledger:
     async def hand_over(self, reference: str) -> None:
         """Note that the client has received the response."""
         await self._do(lambda connection: store.hand_over(connection, reference))
+
+    async def overtake(self, reference: str) -> None:
+        """Note that a later change ended the time in which an equal write is a retry of this one.
+
+        :raise LedgerFailed: it is not noted on disk yet. The ledger tries again later.
+        """
+
+        def note(connection: sqlite3.Connection) -> None:
+            store.hand_over(connection, reference)
+
+        try:
+            await self._do(note)
+        except LedgerFailed:
+            self._try_later(f"{reference} overtaken", note)
+            raise
 
     async def by_key(self, key: bytes) -> LedgerRow | None:
         """The entry under an Idempotency-Key that says most about the write's outcome."""

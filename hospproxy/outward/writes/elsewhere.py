@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import NotSent, OutcomeUnknown
@@ -114,10 +115,13 @@ class OtherWorkers:
         if entry.exchange.presence.gone:
             self.claims.lost(entry)
 
-    def overtaken(self, entry: WriteEntry) -> None:
-        """Note at other workers and in the ledger that an equal write is no longer this one's retry."""
+    def overtaken(self, entry: WriteEntry) -> Deferred[None]:
+        """Note at other workers and in the ledger that an equal write is no longer this one's retry.
+
+        :return: fires when the ledger has noted it, or has failed to.
+        """
         self.claims.handed_over(entry.reference)
-        self._keeping.hand_over(entry)
+        return Deferred.fromCoroutine(self._keeping.overtake(entry))
 
     async def joined(self, exchange: Identified, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.

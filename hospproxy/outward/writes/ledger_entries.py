@@ -166,6 +166,13 @@ class LedgerEntries:
         """Note that a client has the response. Not awaited: if the note is lost, a retry gets the response again."""
         Deferred.fromCoroutine(self._ledger.hand_over(entry.reference)).addErrback(_not_noted)
 
+    async def overtake(self, entry: WriteEntry) -> None:
+        """Note that an equal write is no longer this one's retry, because its record was changed since."""
+        try:
+            await self._ledger.overtake(entry.reference)
+        except LedgerFailed as error:
+            _log.error("ledger: change after {name} not noted: {why}", name=entry.reference, why=error.why)
+
     async def keep_refused(self, entry: WriteEntry) -> None:
         """Keep a screening's note that HOSP refuses, so that its author can fetch it here."""
         name = _row_name(entry, "screening")
@@ -188,8 +195,7 @@ class LedgerEntries:
 
     async def undelivered(self, window_s: float) -> list[WriteEntry]:
         """Writes whose client never got the response and may ask again."""
-        rows = await self._insist(lambda: self._ledger.undelivered(window_s))
-        return [self.read(row) for row in rows]
+        return [self.read(row) for row in await self._insist(lambda: self._ledger.undelivered(window_s))]
 
     async def in_doubt(self, entry: WriteEntry, window_s: float) -> str | None:
         """Reference of an equal write, of any process of this machine, whose client was told that it is unknown.
@@ -220,8 +226,7 @@ class LedgerEntries:
 
     async def later_records(self, entry: WriteEntry) -> list[tuple[str, str, str]]:
         """Records that other writes made or changed while an entry was open: (kind, id, reference)."""
-        resource = entry.call.operation.resource
-        if resource is None:
+        if (resource := entry.call.operation.resource) is None:
             return []
         since = self._ledger.now() - (self._clock.seconds() - entry.started)
         found = await self._insist(lambda: self._ledger.later_records(resource, entry.sequence or 0, since))
@@ -307,9 +312,7 @@ class LedgerEntries:
                 found = read_call(data, self._contract, now=now, wall=self._wall())
             except Unsealable as error:
                 _log.error("ledger: {reference} unreadable: {why}", reference=row.reference, why=str(error))
-        if found is None:
-            found = unreadable(now, self._wall())
-        return found
+        return unreadable(now, self._wall()) if found is None else found
 
     def _read_names(self, row: LedgerRow) -> WriteNames | None:
         if row.names is None:

@@ -6,17 +6,22 @@ sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
+from twisted.logger import Logger
 
+from ...background import Background
 from ...contract import Contract
 from ...exchange import Call
+from ...interfaces import IMeter
 from ...messages import Response
 from .entry import WriteEntry
 from .equality import record_name
 from .stored_values import same
+
+_log = Logger()
 
 
 class EntriesByRecord:
@@ -71,18 +76,29 @@ class OutsideChanges:
     """Watches HOSP's responses for records that differ from what a change left: they were written without the proxy.
 
     :param settled: returns the changes whose response has not been handed over.
-    :param forget: forgets one of them, so that an equal write is no longer its retry.
+    :param forget: forgets one of them, so that an equal write is no longer its retry; ends once that is on disk.
     """
 
     def __init__(
         self,
         contract: Contract,
         settled: Callable[[], list[WriteEntry]],
-        forget: Callable[[WriteEntry], None],
+        forget: Callable[[WriteEntry], Coroutine[Any, Any, None]],
+        meter: IMeter,
     ) -> None:
         self._contract = contract
         self._settled = settled
         self._forget = forget
+        self._notes = Background(
+            _log, "a change that bypassed the proxy was not noted; this is a bug: report the traceback", meter
+        )
+
+    def noting(self, call: Call) -> Awaitable[None] | None:
+        """What a read's response has to wait for: changes that it may show are being noted on disk.
+
+        If its client saw the change, and a crash undid the note, its next equal write would be taken for a retry.
+        """
+        return self._notes.idle() if len(self._notes) and call.operation.is_read else None
 
     def saw(self, call: Call, response: Response, sent: float) -> None:
         """Process a response of HOSP: forget the changes that it contradicts.
@@ -99,7 +115,7 @@ class OutsideChanges:
         for entry in earlier:
             row, left = rows.get(entry.record_name or b""), _object(entry.answer)
             if row is not None and left is not None and self._differs(left, row):
-                self._forget(entry)
+                self._notes.run(self._forget(entry))
 
     def _rows(self, name: str, response: Response) -> dict[bytes, Mapping[str, Any]]:
         document = _document(response)

@@ -301,11 +301,11 @@ class Writes:
         self._unwatch(entry)
         await self._turns.settle(entry, state)
 
-    def changed_outside(self, entry: WriteEntry) -> None:
-        """HOSP has shown that its record was changed by somebody who bypassed the proxy."""
-        if entry.key is None:
-            self._others.overtaken(entry)
+    async def changed_outside(self, entry: WriteEntry) -> None:
+        """HOSP has shown that its record was changed by somebody who bypassed the proxy; returns once it is noted."""
         self._entries.forget(entry)
+        if entry.key is None:
+            await self._others.overtaken(entry)
 
     def _watch(self, entry: WriteEntry) -> None:
         operation = entry.call.operation

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from hospproxy.messages import Response
+from tests.outward.ledger.fakes import AtOnce
 from tests.rig import STAFF1, STAFF2, stamp
 
 from . import test_again
@@ -92,6 +93,33 @@ class ChangedBackTests(test_again.AgainTestCase):
         self.stored()[0].update(body="theirs", updated_at=stamp(self.rig.clock.seconds() + 1))
         self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2))
         self.rig = self.rig.crash()
+        self.change(number, "a")
+        self.assertEqual(self.bodies(), ["a", "a"])
+
+    def changed_outside(self) -> int:
+        number = self.id_of(self.send())
+        self.change(number, "a", lost=True)
+        self.stored()[0].update(body="theirs", updated_at=stamp(self.rig.clock.seconds() + 1))
+        return number
+
+    def test_nobody_sees_such_a_change_before_it_is_noted_on_disk(self) -> None:
+        number = self.changed_outside()
+        self.rig.worker.dead = True  # what the disk is asked for is never done
+        shown = [self.rig.send("GET", target, auth=STAFF2) for target in ("/notes", f"/notes/{number}")]
+        self.rig.clock.pump([0.1] * 5)
+        for response in shown:
+            self.assertNoResult(response)
+        self.rig = self.rig.crash()
+        self.change(number, "a")
+        self.assertEqual(self.bodies(), ["a"])
+
+    def test_such_a_change_is_noted_once_the_disk_works_again(self) -> None:
+        number = self.changed_outside()
+        self.rig.worker.full = True
+        self.assertEqual(self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2)).status, 200)
+        self.rig.worker.full = False
+        self.send()
+        self.rig = self.rig.crash(worker=AtOnce())
         self.change(number, "a")
         self.assertEqual(self.bodies(), ["a", "a"])
 
