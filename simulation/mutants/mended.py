@@ -249,6 +249,14 @@ _NOTES = (
         seeds=120,
     ),
     Mutant(
+        "absent-hides-found",
+        f"{_WRITES}entries.py",
+        "in sorted(self._recent.get(equal, ()), key=lambda each: each.state is WriteState.ABSENT):",
+        "in self._recent.get(equal, ()):",
+        "after a restart the oldest try is taken for the last one, and a stored note is sent again",
+        seeds=1,
+    ),
+    Mutant(
         "unknown-forgotten-without-redis",
         f"{_WRITES}elsewhere.py",
         "if not turn.trusted and entry.key is None:",

@@ -100,7 +100,8 @@ class WriteEntries:
         for name in former:
             self._rename(name, equal)
         self._prune(equal)
-        for entry in self._recent.get(equal, ()):
+        # An absent one has stored nothing. After a restart several may be remembered: the client asked again and again.
+        for entry in sorted(self._recent.get(equal, ()), key=lambda each: each.state is WriteState.ABSENT):
             lost = entry.told_unknown or entry.lost or entry.exchange.presence.gone
             waited_for = entry.retry is not None and not entry.retry.presence.gone
             if (

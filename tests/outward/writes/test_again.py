@@ -362,6 +362,16 @@ class AgainTests(AgainTestCase):
         self.assertEqual(len(self.stored()), 1)
         self.assertNotEqual(self.id_of(self.send()), self.id_of(first))
 
+    def test_after_a_crash_the_try_that_was_stored_counts_not_an_older_one_that_was_not(self) -> None:
+        self.hosp.faults = [("before", NotSent("away"))] * 9
+        self.assertEqual(self.send().status, 502)
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 3
+        self.sending()
+        self.rig = self.rig.crash()
+        self.id_of(self.send())
+        self.assertEqual(len(self.stored()), 1)
+
     def test_after_a_crash_a_handed_over_one_is_answered(self) -> None:
         first = self.send()
         self.rig = self.rig.crash()
