@@ -15,7 +15,10 @@ from .facts import RecordFacts
 
 
 class AlertRule(Protocol):
-    """Looks at every record and decides whether to raise an alert."""
+    """Looks at records and decides whether to raise an alert."""
+
+    def concerns(self, facts: RecordFacts) -> bool:
+        """Whether such facts can change anything for this rule. It depends on the facts alone."""
 
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         """Learn from a record's facts; return an alert, or None.
@@ -35,6 +38,9 @@ class FailedLoginsByAddress:
         self._most, self._window_s = most, window_s
         self._failed = DistinctCounter(most, window_s)
         self._numbers = count()
+
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.failed_login and bool(facts.address)
 
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if not facts.failed_login or not facts.address:
@@ -67,6 +73,9 @@ class FailedLoginsByName:
         self._failed = DistinctCounter(most, window_s)
         self._numbers = count()
 
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.failed_login and bool(facts.who.get("name_hmac"))
+
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if not facts.failed_login or not (pseudonym := facts.who.get("name_hmac")):
             return None
@@ -98,6 +107,9 @@ class ManyPatients:
         self._most, self._window_s = most, window_s
         self._patients = DistinctCounter(most, window_s)
 
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.person is not None and facts.patient is not None
+
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if facts.person is None or facts.patient is None:
             return None
@@ -117,6 +129,9 @@ class ManyPatients:
 
 class BreakGlass:
     """A person gave a reason to pass where a permission rule refuses: reported at once, for each patient."""
+
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.break_glass is not None and facts.person is not None
 
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:  # noqa: ARG002
         if facts.break_glass is None or facts.person is None:
@@ -142,6 +157,9 @@ class AnothersName:
         self._most, self._window_s = most, window_s
         self._claims = DistinctCounter(most, window_s)
         self._numbers = count()
+
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.anothers_name and facts.person is not None
 
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if not facts.anothers_name or facts.person is None:

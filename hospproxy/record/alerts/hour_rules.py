@@ -88,6 +88,9 @@ class QuietHours:
         self._spans = tuple(spans)
         self._calendar = calendar
 
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.person is not None
+
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if facts.person is None or not self._within(self._calendar.moment(now).minute):
             return None
@@ -128,6 +131,9 @@ class UnusualHours:
 
     def __len__(self) -> int:
         return len(self._people)
+
+    def concerns(self, facts: RecordFacts) -> bool:  # noqa: ARG002
+        return True  # any record shows which hour it is
 
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         person, moment = facts.person, self._calendar.moment(now)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,12 +15,31 @@ from ...interfaces import IJournal, IMeter
 from .alert import Alert
 from .bounded import RepeatFilter
 from .count_rules import AlertRule
-from .facts import facts_of
+from .facts import RecordFacts, facts_of
 
 _HOUR_S = 3600.0
 _QUARTER_S = 900.0
 _MOST_HERE = 10_000
 _MOST_RECENT = 10_000
+
+
+@frozen(slots=True, eq=False)
+class SeenRecord:
+    """What the rules need of a record, and of all records that are like it.
+
+    :param facts: None if it tells nothing about a person.
+    :param asked: the rules that such facts concern.
+    :param person: id of the person if HOSP confirmed who this is.
+    :param everyday: it names no patient and no rule.
+    """
+
+    facts: RecordFacts | None
+    asked: tuple[AlertRule, ...]
+    person: int | str | None
+    everyday: bool
+
+
+_NOTHING: Final = SeenRecord(None, (), None, False)
 
 
 class Noticer:
@@ -73,16 +93,43 @@ class Noticer:
 
         :param at: when it was made, in seconds since the epoch; None: now. What is late must count in its own time.
         """
-        if not self._rules:
-            return
+        try:
+            seen = self.seen(record)
+        except Exception as error:  # a bug here must not fail the request
+            self._complain(f"looking at records: {type(error).__name__}")
+        else:
+            self.observe_seen(seen, at)
+
+    def seen(self, record: Mapping[str, Any]) -> SeenRecord:
+        """Return what the rules need of a record.
+
+        :raise Exception: it is no such record.
+        """
+        facts = facts_of(record) if self._rules else None
+        if facts is None:
+            return _NOTHING
+        asked = tuple(rule for rule in self._rules if _concerned(rule, facts))
+        if record["kind"] != "request" or record["who"]["certainty"] != "verified":
+            return SeenRecord(facts, asked, None, False)
+        names_patient = bool(
+            record["patient_id"] is not None or record["rule_hits"] or record.get("disclosed")
+        )
+        return SeenRecord(facts, asked, record["who"]["id"], not names_patient)
+
+    def observe_seen(self, seen: SeenRecord, at: float | None = None, request_id: str | None = None) -> None:
+        """Do the same for what ``seen`` returned. Never raises.
+
+        :param request_id: of the record, if ``seen`` was of another that is like it.
+        """
         try:
             now = self._wall() if at is None else at
-            if not self._everyday(record, now):
-                self._show(record, now)
+            if not self._everyday(seen, now) and seen.facts is not None:
+                facts = seen.facts if request_id is None else seen.facts.of(request_id)
+                self._show(facts, seen.asked, now)
         except Exception as error:  # a bug here must not fail the request
             self._complain(f"looking at records: {type(error).__name__}")
 
-    def _everyday(self, record: Mapping[str, Any], now: float) -> bool:
+    def _everyday(self, seen: SeenRecord, now: float) -> bool:
         """Whether no rule needs this record: the person was already seen in this quarter of an hour, and no
         patient is named.
 
@@ -92,20 +139,17 @@ class Noticer:
         if quarter != self._quarter:
             self._quarter = quarter
             self._here.clear()
-        if record["kind"] != "request" or record["who"]["certainty"] != "verified":
+        person = seen.person
+        if person is None:
             return False
-        person = record["who"]["id"]
         if person not in self._here:
             if len(self._here) < _MOST_HERE:
                 self._here.add(person)
             return False
-        return record["patient_id"] is None and not record["rule_hits"] and not record.get("disclosed")
+        return seen.everyday
 
-    def _show(self, record: Mapping[str, Any], now: float) -> None:
-        facts = facts_of(record)
-        if facts is None:
-            return
-        for rule in self._rules:
+    def _show(self, facts: RecordFacts, asked: Sequence[AlertRule], now: float) -> None:
+        for rule in asked:
             try:
                 alert = rule.observe(facts, now)
                 if alert is not None:
@@ -137,3 +181,10 @@ class Noticer:
         if what not in self._complained and len(self._complained) < 100:
             self._complained.add(what)
             self._log.failure("Bug in an alert rule ({what}); requests are not affected", what=what)
+
+
+def _concerned(rule: AlertRule, facts: RecordFacts) -> bool:
+    try:
+        return rule.concerns(facts)
+    except Exception:  # a bug: ``observe`` may show it too, and is the place where it is logged
+        return True

@@ -74,6 +74,9 @@ class MoreThanUsual:
     def __len__(self) -> int:
         return len(self._people)
 
+    def concerns(self, facts: RecordFacts) -> bool:
+        return facts.person is not None and facts.patient is not None
+
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
         if facts.person is None or facts.patient is None:
             return None

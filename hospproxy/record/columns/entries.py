@@ -19,6 +19,7 @@ from ..search.record_values import (
     ColumnValues,
     coded,
 )
+from ..trail import alike
 
 _TEXT: Final = 200
 
@@ -113,6 +114,38 @@ def entry_of(line: bytes, stem: str, seq: int, place: int) -> tuple[Entry, tuple
     one = coded(line, 0)
     members = tuple(SetMember(stem, one.declares, each) for each in one.patients) if one.declares else ()
     return _entry(one, stem, seq, place), members
+
+
+class RowEncoder:
+    """Encodes rows as lines of JSON; rows of lines that are alike only once. One index process has one."""
+
+    def __init__(self) -> None:
+        self._alike = alike.AlikeLines(_rest_of_row)
+        self._encode = msgspec.json.Encoder().encode
+
+    def row(self, line: bytes, stem: str, seq: int, place: int) -> tuple[bytes, tuple[SetMember, ...]]:
+        """What ``entry_of`` returns, the row encoded; a field that is missing has no value."""
+        found = self._alike.of(line)
+        if found is None:
+            entry, members = entry_of(line, stem, seq, place)
+            return self._encode(entry) + b"\n", members
+        time, request_id, rest = found
+        return b'{"time_ms":%d,"stem":"%b","seq":%d,"place":%d,"request_id":"%b",%b' % (
+            _time(time), stem.encode(), seq, place, request_id.encode(), rest,
+        ), ()  # fmt: skip
+
+
+def _rest_of_row(line: bytes) -> bytes | None:
+    """The rest of the row of a sample, with its end; None if time and id are not at their places."""
+    entry, members = entry_of(line, "", 0, 0)
+    if members or entry.request_id != alike.REQUEST_ID or entry.time_ms != _time(alike.TIME):
+        return None
+    values = msgspec.to_builtins(entry)
+    rest = {name: value for name, value in values.items() if value is not None and name not in _OF_EACH_LINE}
+    return msgspec.json.encode(rest)[1:] + b"\n"
+
+
+_OF_EACH_LINE: Final = frozenset({"time_ms", "stem", "seq", "place", "request_id"})
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -54,24 +54,25 @@ class Draft:
     name: str
     rows: int = field(default=0, init=False)
     members: int = field(default=0, init=False)
-    stems: dict[str, None] = field(factory=dict, init=False)
     _files: dict[str, Any] = field(factory=dict, init=False)
     _encoder: msgspec.json.Encoder = field(factory=msgspec.json.Encoder, init=False)
 
-    def add(self, entries: Sequence[Entry], members: Sequence[SetMember]) -> None:
-        """Add rows of one file of the journal."""
-        self._write(RECORDS, entries)
-        self._write(MEMBERS, members)
-        self.rows += len(entries)
-        self.members += len(members)
-        self.stems.update({each.stem: None for each in entries})
+    def add(self, rows: Sequence[bytes], members: Sequence[SetMember]) -> None:
+        """Add rows.
 
-    def _write(self, ending: str, rows: Iterable[Entry | SetMember]) -> None:
+        :param rows: each as a line of JSON with its end; a field that is missing has no value.
+        """
+        encode = self._encoder.encode
+        self._write(RECORDS, rows)
+        self._write(MEMBERS, [encode(each) + b"\n" for each in members])
+        self.rows += len(rows)
+        self.members += len(members)
+
+    def _write(self, ending: str, lines: Iterable[bytes]) -> None:
         if ending not in self._files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             self._files[ending] = os.fdopen(os.open(self._path(ending), flags, 0o600), "wb", 1 << 16)
-        encode = self._encoder.encode
-        self._files[ending].writelines([encode(row) + b"\n" for row in rows])
+        self._files[ending].writelines(lines)
 
     def _path(self, ending: str) -> Path:
         return self._folder / f"{self.name}.{ending}.json{DRAFT}"

@@ -20,7 +20,7 @@ from attrs import define, field
 from ...folders import make_private
 from . import engine as engines
 from .engine import Engine
-from .entries import Entry, SetMember, entry_of
+from .entries import RowEncoder, SetMember
 from .manifest import Covered, Manifest, Segment, is_intact, load, save
 from .segments import DRAFT, Draft, rewritten
 from .trail_files import UNREADABLE, TrailFile, TrailFolder
@@ -75,6 +75,7 @@ class IndexUpkeep:
     _engine: Engine
     _wall: Callable[[], float]
     _keep_ms: int = 0
+    _encoder: RowEncoder = field(factory=RowEncoder, init=False)
     _checked: bool = field(default=False, init=False)
 
     def run(self, *, wait: bool = True, check: bool = False) -> Done | None:
@@ -166,7 +167,7 @@ class IndexUpkeep:
         """Add the lines that no segment has, and save after each segment."""
         files = self._trail.listed()
         tail = TAIL_BYTES // max(1, sum(file.after is None for file in files))
-        adding = Adding(self._trail)
+        adding = Adding(self._trail, self._encoder)
         for file in files:
             covered = manifest.covered.get(file.stem)
             if covered is not None and covered.whole:
@@ -236,6 +237,7 @@ class Adding:
     """
 
     _trail: TrailFolder
+    _encoder: RowEncoder
     covered: dict[str, Covered] = field(factory=dict, init=False)
     draft: Draft | None = field(default=None, init=False)
 
@@ -244,39 +246,39 @@ class Adding:
 
         :raise OSError, EOFError, zlib.error: a part cannot be read; what is before it was added.
         """
-        end = self._trail.valid_bytes(file)
+        stem, end = file.stem, self._trail.valid_bytes(file)
         at = covered or Covered(0, self._trail.first_seq(file.stem), 0, "")
         place, seq, last_place, last = at.place, at.seq, at.last_place, b""
-        entries: list[Entry] = []
+        rows: list[bytes] = []
+        encoded = self._encoder.row
         members: list[SetMember] = []
 
         def flushed(*, whole: bool) -> Draft | None:
             last_hash = sha256(last).hexdigest() if last else at.last_hash
             self.covered[file.stem] = Covered(place, seq, last_place, last_hash, whole)
-            return self._flush(entries, members, make)
+            return self._flush(rows, members, make)
 
         try:
-            for last_place, line in self._trail.lines(file.stem, at.place, end):
-                entry, declared = entry_of(line, file.stem, seq, last_place)
-                entries.append(entry)
-                members += declared
+            for last_place, line in self._trail.lines(stem, at.place, end):
+                row, declared = encoded(line, stem, seq, last_place)
+                rows.append(row)
+                if declared:
+                    members += declared
                 place, seq, last = last_place + len(line) + 1, seq + 1, line
-                if len(entries) + len(members) >= _STEP and (full := flushed(whole=False)) is not None:
+                if len(rows) + len(members) >= _STEP and (full := flushed(whole=False)) is not None:
                     yield full
         except UNREADABLE:
             flushed(whole=False)
             raise
         flushed(whole=file.after is not None)
 
-    def _flush(
-        self, entries: list[Entry], members: list[SetMember], make: Callable[[], Draft]
-    ) -> Draft | None:
-        if self.draft is None and (entries or members):
+    def _flush(self, rows: list[bytes], members: list[SetMember], make: Callable[[], Draft]) -> Draft | None:
+        if self.draft is None and (rows or members):
             self.draft = make()
         if self.draft is None:
             return None
-        self.draft.add(entries, members)
-        entries.clear()
+        self.draft.add(rows, members)
+        rows.clear()
         members.clear()
         full = self.draft.rows >= AT_ONCE_ROWS or self.draft.members >= AT_ONCE_MEMBERS
         return self.draft if full else None

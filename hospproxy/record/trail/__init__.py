@@ -4,6 +4,7 @@ Modules in reading order:
 
 - `names.py`: file names of a journal, parsed and made.
 - `record_line.py`: one audit record as one safe line of JSON.
+- `alike.py`: what was read of a line, for lines that differ only in time, id and chain.
 - `hash_chain.py`: sequence number, previous hash and signature at the end of each line.
 - `marks.py`: the records that the journal writes about itself (begin, digest, tombstone).
 - `files.py`: the file system layer: locks, new files, the reserve for a full disk.

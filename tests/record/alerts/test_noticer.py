@@ -30,6 +30,9 @@ WRONG = b"Basic c3RhZmYxOndyb25n"
 class Broken:
     """A rule with an error in it."""
 
+    def concerns(self, _facts: Any) -> bool:
+        return True
+
     def observe(self, _facts: Any, _now: float) -> None:
         raise ZeroDivisionError
 
@@ -122,6 +125,9 @@ class WhateverHappens(Case):
         shown: list[Any] = []
 
         class Seeing:
+            def concerns(self, _facts: Any) -> bool:
+                return True
+
             def observe(self, facts: Any, _now: float) -> None:
                 shown.append(facts)
 

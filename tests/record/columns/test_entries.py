@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.columns import entries
-from hospproxy.record.columns.entries import SetMember, entry_of
+from hospproxy.record.columns.entries import Entry, RowEncoder, SetMember, entry_of
 from hospproxy.record.search.record_values import coded
+from hospproxy.record.trail.hash_chain import ChainHead, linked
+from hospproxy.record.trail.record_line import encode_record
 
 from ..random_records import any_record
 
@@ -78,3 +80,41 @@ class EntryTests(SynchronousTestCase):
             b'{"kind":"own","kind":"alert","time":"x","action":null,"action":"read"}',
         ):
             self.assertEqual(entry_of(line, "s", 3, 9), by_rule(line))
+
+
+class RowTests(SynchronousTestCase):
+    def assert_same(self, encoder: RowEncoder, line: bytes, number: int) -> None:
+        entry, members = entry_of(line, "audit-w0-1", number, 9 * number)
+        row, declared = encoder.row(line, "audit-w0-1", number, 9 * number)
+        self.assertTrue(row.endswith(b"}\n"))
+        self.assertEqual(msgspec.json.decode(row, type=Entry), entry)
+        self.assertEqual(declared, members)
+
+    @given(RECORDS, st.booleans())
+    @settings(max_examples=800, deadline=None)
+    def test_lines_that_are_alike(self, record: dict[str, Any], plain: bool) -> None:
+        encoder = RowEncoder()
+        for number in range(1, 5):
+            head = {
+                "v": 1, "kind": "request", "time": f"2026-11-28T22:56:0{number}.123Z", "duration_ms": 0.5,
+                "request_id": f"r{number}",
+            }  # fmt: skip
+            rest = {name: value for name, value in record.items() if not plain or name not in head}
+            # A name that comes again stands behind the first, as no record of ours has it.
+            inner = b",".join(encode_record(each)[1:-1] for each in (head, rest) if each)
+            [line], _ = linked([b"{" + inner + b"}"], ChainHead(seq=number))
+            self.assert_same(encoder, line, number)
+
+    def test_most_lines_are_alike(self) -> None:
+        encoder = RowEncoder()
+        for number in range(1, 5):
+            [line], _ = linked([encode_record(any_request(number))], ChainHead(seq=number))
+            self.assert_same(encoder, line, number)
+        self.assertEqual(len(encoder._alike), 1)
+
+
+def any_request(number: int) -> dict[str, Any]:
+    return {
+        "v": 1, "kind": "request", "time": f"2026-11-28T22:56:0{number}.123Z", "duration_ms": 0.5,
+        "request_id": f"r{number}", "who": {"id": 7, "name": "Ada"}, "status": 401, "action": "read",
+    }  # fmt: skip
