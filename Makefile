@@ -53,7 +53,7 @@ LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_
 	outward.writes.test_model outward.writes.test_rotation outward.writes.test_site_model \
 	record.columns.test_same_rows record.columns.test_upkeep record.database.test_bounded_search \
 	record.trail.test_tampering sharing.test_model sharing.test_places_base simulation \
-	watch.status.test_surge_week
+	watch.status.test_surge_week watch.status.test_together
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
 SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))
 

@@ -153,11 +153,11 @@ class ProxyService(Service):
         # Worker 0 runs the admin listener for all workers.
         runs_admin = settings.admin.enabled and seat.slot == 0
         self.audit_page = self._audit_page() if runs_admin else None
+        metrics = self.parts.metrics
         self.status = status_for(
-            settings, reactor, host, self.health, self.parts.metrics, self.parts.journal, seat
+            settings, reactor, host, self.health, metrics, self.parts.journal, seat, self.parts.shared
         )
         self.admin = self._admin() if runs_admin else None
-        metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
         metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
         metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))

@@ -23,6 +23,7 @@ from hospproxy.watch.merge import Overview, Snapshot
 from hospproxy.watch.metrics import Metrics
 from hospproxy.watch.status.counts import Sample
 from hospproxy.watch.status.document import About
+from hospproxy.watch.status.machines import Figures, Machine, Machines
 from hospproxy.watch.status.recorder import Recorder
 from hospproxy.watch.status.status_page import StatusPage
 from hospproxy.watch.status.surges import Change
@@ -57,6 +58,11 @@ class ServedStatus:
         return self.listeners.stop(0.5)
 
 
+def _other(name: str) -> Figures:
+    """Return the figures of another machine."""
+    return Figures("0.1.0", name, wall() - 4000, True, 2, 2, 1.0, 0.0, 0.0, ())
+
+
 def serve_status(reactor: Any, folder: Path, port: int = 0, *, hostile: str = "") -> ServedStatus:
     """Open a listener with the page.
 
@@ -70,6 +76,9 @@ def serve_status(reactor: Any, folder: Path, port: int = 0, *, hostile: str = ""
 
     recorder = Recorder(folder / "status.json", reactor, wall, worker, meter, read, True)
     fill(recorder, wall(), hostile)
+    exchange: Any = Machines(cast(Any, None), "proxy-1")
+    exchange.seen = {"b": Machine(_other(hostile or "proxy-2"), 2.0)}
+    recorder.machines = exchange
     about = About("0.1.0", 2, 5, 512, True)
     health = Health({"journal": lambda: hostile or None})
     page = StatusPage(recorder, about, health.reasons, wall)

@@ -158,7 +158,9 @@ COUNTED = {
     "claim": 'claims_total{outcome="nonsense"}',
     "look": 'cache_events_total{event="shared_refused"}',
 }
-EVERYBODY = ("open", "beat", "bury", "places", "look", "keep", "claim", "find", "settle", "watch", "said")
+EVERYBODY = (
+    "open", "beat", "bury", "places", "look", "keep", "claim", "find", "settle", "watch", "said", "figures",
+)  # fmt: skip
 BULK = b"$%d\r\n%s\r\n"
 ERRORS = (
     "ERR", "WRONGTYPE", "OOM", "READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NOPERM", "NOREPLICAS", "MOVED 1 x:1",

@@ -32,7 +32,7 @@ function states(told) {
   if (now.breaker === "open") add("bad", "HOSP is away (breaker open)");
   else if (now.stalled) add("bad", "HOSP is silent");
   else add("good", "HOSP is reached");
-  for (const surge of told.surges.active) add("warn", "surge: " + (SIGNALS[surge.signal] || surge.signal) + ", for " + span(surge.since_s));
+  for (const surge of told.surges.active) add("warn", "surge: " + (SIGNALS[surge.signal] || surge.signal) + (surge.machines > 1 ? " over " + surge.machines + " machines" : "") + ", for " + span(surge.since_s));
   if (!told.surges.active.length) add("good", "no surge");
   if (now.waiting > 0) add(now.waiting >= now.max_queue ? "bad" : "plain", whole(now.waiting) + " waiting");
   if (now.disk_full) add("bad", "disk full");
@@ -42,6 +42,8 @@ function states(told) {
   if (told.machines) {
     add(told.machines.redis ? "good" : "warn", told.machines.redis ? "Redis is used" : "Redis is away");
     if (!told.machines.lease) add("warn", "no lease");
+    if (told.machines.redis && told.machines.others == null) add("warn", "other machines are not counted");
+    for (const each of told.machines.others || []) if (!each.ready) add("warn", each.name + " is not ready");
     if (told.machines.vanished) add("warn", whole(told.machines.vanished) + " workers vanished");
   }
   for (const each of told.certificates) {
@@ -99,7 +101,9 @@ function lists(told) {
   const machine = [["version", told.version], ["running for", span(told.time - told.started)], ["connections", whole(now.connections)],
     ["worker restarts", whole(told.workers.restarts)], ["screenings pending", whole(now.screening_pending)], ["bugs", whole(totals.bugs)]];
   for (const [status, count] of Object.entries(totals.arrival_refusals)) machine.push(["refused with " + status, whole(count)]);
-  if (told.machines) machine.push(["all workers", whole(told.machines.workers)]);
+  for (const each of (told.machines && told.machines.others) || []) {
+    machine.push([each.name + (each.version === told.version ? "" : ", version " + each.version), each.running + "/" + each.workers + " workers"]);
+  }
   rows("machine", machine);
   rows("certificates", told.certificates.map(each => [each.file, each.left_s < 0 ? "expired" : "for " + span(each.left_s)]), "none");
   rows("sinks", told.sinks.map(sink => [sink.name, sink.up ? whole(sink.behind) + " behind" : "failing"]), "none");

@@ -6,6 +6,8 @@ In reading order:
 - ``history.py``: buckets of the last five minutes, hour, day and week, in bounded memory.
 - ``figures.py``: success rates, percentiles and series of a window of the history.
 - ``surges.py``: rules that notice a sudden change of traffic, errors, latency or refusals.
+- ``machines.py``: exchanges figures with the other machines through Redis.
+- ``together.py``: sums what all machines have counted, and notices surges in the sum.
 - ``changes.py``: log lines for changes of state.
 - ``recorder.py``: reads the metrics every five seconds, keeps the history on disk, and reports surges.
 - ``document.py``: builds ``/status.json``.

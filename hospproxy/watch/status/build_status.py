@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
+from socket import gethostname
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -12,11 +13,13 @@ from ...config import Settings
 from ...host import Host
 from ...interfaces import IJournal
 from ...record.alerts.system_alert import SystemAlerts
+from ...sharing.kinds import RedisScripts
 from ..health import Health
 from ..merge import Overview, Snapshot
 from ..metrics import Metrics
 from .counts import NEEDED
 from .document import About
+from .machines import Machines
 from .recorder import Recorder
 from .status_page import StatusPage
 from .surges import Change
@@ -61,11 +64,13 @@ def status_for(
     metrics: Metrics,
     journal: IJournal,
     seat: SeatLike,
+    shared: RedisScripts | None = None,
 ) -> Status:
     """Build the status page of this machine.
 
     :param journal: keeps the alerts about surges.
     :param seat: of this process; slot 0 counts for all workers.
+    :param shared: this process among those of other machines; None: there are no others.
     """
     if not settings.status.enabled or seat.slot != 0:
         return Status()
@@ -92,6 +97,7 @@ def status_for(
         read,
         gather is None,
         report,
+        None if shared is None else Machines(shared, gethostname()),
     )
     about = About(
         version("hospproxy"),

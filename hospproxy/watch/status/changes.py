@@ -38,9 +38,10 @@ class Line:
 def words(change: Change) -> str:
     """Say in one sentence what began or ended."""
     told = _WHAT[change.signal].format(value=change.value, usual=change.usual)
+    where = f"{change.signal}, over {change.machines} machines" if change.machines > 1 else change.signal
     if change.began:
-        return f"surge begins ({change.signal}): {told}"
-    return f"surge ends ({change.signal}) after {change.lasted_s:.0f} s; highest: {told}"
+        return f"surge begins ({where}): {told}"
+    return f"surge ends ({where}) after {change.lasted_s:.0f} s; highest: {told}"
 
 
 @define(slots=True)

@@ -11,7 +11,9 @@ from attrs import frozen
 from .. import merge
 from . import changes, figures
 from .history import WINDOWS, Window
+from .machines import Machine
 from .recorder import Recorder
+from .surges import Watch
 
 
 @frozen(slots=True)
@@ -56,7 +58,7 @@ def document(
         "now": _now(recorder, about, gauges, now),
         "surges": _surges(recorder),
         "workers": _workers(recorder, about),
-        "machines": _machines(about, gauges),
+        "machines": _machines(recorder, about, gauges, now),
         "certificates": _certificates(recorder, now),
         "sinks": _sinks(recorder),
         "window": {"name": window.name, "step_s": window.step_s, "length_s": window.length_s},
@@ -92,6 +94,16 @@ def _now(recorder: Recorder, about: About, gauges: Mapping[str, float], now: flo
     }
 
 
+def _active(recorder: Recorder) -> list[tuple[int, Watch]]:
+    """Return the surges that go on, and over how many machines each is counted."""
+    number = recorder.together.machines
+    found = {watch.signal: (number, watch) for watch in recorder.together.surges.watches if watch.active}
+    for watch in recorder.surges.watches:
+        if watch.active:
+            found.setdefault(watch.signal, (1, watch))
+    return list(found.values())
+
+
 def _surges(recorder: Recorder) -> dict[str, Any]:
     return {
         "active": [
@@ -100,9 +112,9 @@ def _surges(recorder: Recorder) -> dict[str, Any]:
                 "since_s": watch.since_s,
                 "value": watch.recent.value,
                 "usual": watch.usual,
+                "machines": machines,
             }
-            for watch in recorder.surges.watches
-            if watch.active
+            for machines, watch in _active(recorder)
         ],
         "recent": [
             {
@@ -127,14 +139,34 @@ def _workers(recorder: Recorder, about: About) -> dict[str, Any]:
     }
 
 
-def _machines(about: About, gauges: Mapping[str, float]) -> dict[str, Any] | None:
+def _machines(
+    recorder: Recorder, about: About, gauges: Mapping[str, float], now: float
+) -> dict[str, Any] | None:
     if not about.shares:
         return None
+    seen = recorder.machines.seen if recorder.machines is not None else None
     return {
         "redis": bool(gauges.get("redis_up")),
         "lease": bool(gauges.get("sharing_lease")),
         "workers": gauges.get("members_live"),
         "vanished": gauges.get("members_vanished"),
+        "counted_together": recorder.together.machines,
+        "others": None if seen is None else [_machine(each, now) for _, each in sorted(seen.items())],
+    }
+
+
+def _machine(machine: Machine, now: float) -> dict[str, Any]:
+    figures = machine.figures
+    return {
+        "name": figures.name,
+        "version": figures.version,
+        "ready": figures.ready,
+        "running_s": round(max(0.0, now - figures.started)),
+        "workers": figures.workers,
+        "running": figures.running,
+        "in_flight": figures.in_flight,
+        "waiting": figures.waiting,
+        "age_s": round(machine.age_s, 1),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
@@ -21,11 +22,13 @@ from ...folders import read_bounded, write_whole
 from ...interfaces import IMeter
 from ...words import Signal
 from ...worker import TaskRunner
+from .. import merge
 from ..merge import Overview
-from . import changes
+from . import changes, together
 from .counts import Sample, sample_of, since
 from .figures import attempts, of_kind, requests
 from .history import VERSION, Bucket, History, Saved
+from .machines import Figures, Machines
 from .surges import Change, Reading, Surges
 
 EVERY_S: Final = 5.0
@@ -46,7 +49,9 @@ class Recorder:
     :param read: returns the snapshots of all workers.
     :param alone: whether there are no other workers; the counters then begin at 0 with this process.
     :param report: takes a sentence about a surge for the alert sinks; it must not fail.
+    :param machines: exchanges figures with other machines; None: there are none.
     :param wall: seconds since the epoch.
+    :ivar together: watches what all machines have counted.
     """
 
     _log = Logger()
@@ -61,6 +66,7 @@ class Recorder:
         read: Callable[[], Awaitable[Overview]],
         alone: bool,
         report: Callable[[Change, str], None] = lambda _change, _text: None,
+        machines: Machines | None = None,
     ) -> None:
         self._path = path
         self._reactor = reactor
@@ -71,6 +77,12 @@ class Recorder:
         self._report = report
         self.history = History()
         self.surges = Surges()
+        self.machines = machines
+        self.together = together.Together()
+        self._counts: tuple[float, ...] = ()
+        self._counted_s = 0.0
+        self._told_of: dict[str, bool] = {}
+        """Each signal of which a begin was reported, and whether it was that of all machines together."""
         self.shown: deque[tuple[float, Change]] = deque(maxlen=MOST_SHOWN)
         self.latest: Sample | None = None
         self.overview: Overview | None = None
@@ -87,8 +99,13 @@ class Recorder:
             meter.gauge("surge_active", self._reader(signal), signal=signal)
 
     def _reader(self, signal: str) -> Callable[[], float]:
-        [watch] = [each for each in self.surges.watches if each.signal == signal]
-        return lambda: float(watch.active)
+        return lambda: float(
+            any(
+                each.active
+                for each in (*self.surges.watches, *self.together.surges.watches)
+                if each.signal == signal
+            )
+        )
 
     def start(self) -> None:
         """Load the history, which blocks before the first request, and begin to read."""
@@ -135,8 +152,18 @@ class Recorder:
         self.history.add(wall, elapsed_s, grown, sample.gauges)
         for line in self._states.observe(now, grown, sample):
             self._log.emit(LogLevel.lookupByName(line.level), line.text, **line.fields)
-        for change in self.surges.observe(_reading(elapsed_s, grown), self._known_per_s(wall)):
-            self._tell(change, wall)
+        reading, known_per_s = _reading(elapsed_s, grown), self._known_per_s(wall)
+        usual_per_s = self.surges.traffic.usual
+        if self.machines is not None:
+            self._counts = together.added(self._counts, reading)
+            self._counted_s += elapsed_s
+            await self.machines.exchange(self._figures(self.machines.name))
+            if not self._looking.running:
+                return  # stopped meanwhile
+            for change in self.together.observe(reading, self.machines.seen, known_per_s / usual_per_s):
+                self._tell_once(change, wall, together=True)
+        for change in self.surges.observe(reading, known_per_s):
+            self._tell_once(change, wall, together=False)
         if now - self._saved_at >= SAVE_S and self._saving is None:
             self._save()
 
@@ -149,6 +176,31 @@ class Recorder:
                     rates.append(requests(bucket.counts)[0] / bucket.seconds)
         return max(rates)
 
+    def _figures(self, name: str) -> Figures:
+        assert self.overview is not None
+        assert self.latest is not None
+        gauges, overview = self.latest.gauges, self.overview
+        return Figures(
+            version("hospproxy"),
+            name,
+            self.started_at,
+            not merge.reasons(overview),
+            len(overview.seen) + len(overview.missing),
+            len(overview.seen),
+            gauges.get("gate_in_flight", 0.0),
+            gauges.get("gate_waiting", 0.0),
+            self._counted_s,
+            self._counts,
+        )
+
+    def _tell_once(self, change: Change, wall: float, *, together: bool) -> None:
+        """Report what began or ended, unless it was reported already: by this machine alone, or by all together."""
+        if self._told_of.setdefault(change.signal, together) is not together:
+            return
+        if not change.began:
+            del self._told_of[change.signal]
+        self._tell(change, wall)
+
     def _tell(self, change: Change, wall: float) -> None:
         text = changes.words(change)
         if change.began:
@@ -157,7 +209,8 @@ class Recorder:
         else:
             self._log.info("{text}", text=text)
         self.shown.appendleft((wall, change))
-        self._report(change, text)
+        if change.machines == 1 or self.machines is None or self.machines.is_first:
+            self._report(change, text)
 
     # The file
 

@@ -37,6 +37,7 @@ class Change:
     :param value: of the signal now; for an end, the highest since its begin.
     :param usual: what was usual before.
     :param lasted_s: seconds since its begin.
+    :param machines: over how many machines it was counted.
     """
 
     signal: str
@@ -44,6 +45,7 @@ class Change:
     value: float
     usual: float
     lasted_s: float = 0.0
+    machines: int = 1
 
 
 @define(slots=True)
