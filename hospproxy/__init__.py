@@ -11,6 +11,7 @@ Follow a request through the packages:
 * ``watch/``: health, metrics, the admin listener and the audit page.
 * ``sharing/``: state that workers and machines share in one Redis.
 * ``workers/``: several worker processes on one machine.
+* ``replacement/``: another version takes the place of the running one.
 * ``control/``: ``hospproxyctl``, commands for the running proxy.
 * ``state/``: lock, backup and restore of the state folder.
 * ``options/``: reads and checks the options file.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -71,6 +71,16 @@ class Processors:
     behind: Mapping[str, Processor[Identified, Identified] | None] = field(factory=dict)
 
 
+class Diversion(Protocol):
+    """What responds in place of a chain, while and after another process takes over."""
+
+    def answer(self, exchange: Exchange) -> Awaitable[Response]:
+        """Respond to a request."""
+
+    def refusal(self, exchange: Exchange, error: ProxyError) -> Awaitable[Response]:
+        """Make and record the response to a request that arrival refuses."""
+
+
 @implementer(IHandler)
 class Chain:
     """Runs requests through the processors, and turns failures into responses in one place.
@@ -117,7 +127,8 @@ class Chain:
         called = _step(processors.identity, identified) if processors.identity else _unidentified(identified)
         self._inner = _steps(processors.before, before, _step(processors.validation, called))
         audit = self._audit = processors.audit
-        self._whole = _step(audit, self._answered) if audit else self._answered
+        self._own = self._whole = _step(audit, self._answered) if audit else self._answered
+        self._diversion: Diversion | None = None
         self._first: list[object] = [
             *(processors.before.get(name) for name in before),
             processors.validation,
@@ -133,7 +144,17 @@ class Chain:
 
     def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:
         """Make and record the response to a request that arrival refuses (IHandler)."""
-        exchange = self._exchange(request)
+        self._meter.count("arrival_refusals_total", status=str(error.status))
+        return self._run(self._exchange(request), lambda exchange: self.refusal(exchange, error))
+
+    def answer(self, exchange: Exchange) -> Awaitable[Response]:
+        """Respond to a request that has arrived in another chain of this process (Diversion)."""
+        return self._whole(exchange)
+
+    def refusal(self, exchange: Exchange, error: ProxyError) -> Awaitable[Response]:
+        """Make and record the response to a request that arrival refuses (Diversion)."""
+        if self._diversion is not None:
+            return self._diversion.refusal(exchange, error)
 
         async def refused(_exchange: Exchange) -> Response:
             raise error
@@ -142,9 +163,15 @@ class Chain:
             return await self._answer_failures(exchange, refused)
 
         exchange.trace.rule_hits.append(f"arrival:{error.status}")
-        self._meter.count("arrival_refusals_total", status=str(error.status))
-        whole = _step(self._audit, answered) if self._audit else answered
-        return self._run(exchange, whole)
+        return _step(self._audit, answered)(exchange) if self._audit else answered(exchange)
+
+    def divert(self, diversion: Diversion | None) -> None:
+        """Let something else respond to all further requests; those in the chain finish here.
+
+        :param diversion: None: this chain responds again.
+        """
+        self._diversion = diversion
+        self._whole = self._own if diversion is None else diversion.answer
 
     def body_limit(self, method: str, path: bytes) -> int:
         """Return the maximum bytes of content for a target (IHandler)."""

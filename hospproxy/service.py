@@ -25,6 +25,7 @@ from .assembly import assemble
 from .background import Background
 from .config import Settings
 from .control.control_server import ControlServer
+from .control.owner import Replaceable
 from .folders import remove_left
 from .host import REAL, Host
 from .options.secret_values import master_key
@@ -125,8 +126,9 @@ class ProxyService(Service):
         self._host = host
         self._lock = lock
         self.source = source
+        self.replaceable: Replaceable | None = None
         # The owner of the state folder, so not a worker of a supervisor.
-        self._control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
+        self.control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
         self.parts = assemble(
             settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
         )
@@ -203,7 +205,6 @@ class ProxyService(Service):
             if self.admin is not None:
                 self.admin.listen(self._reactor, self._seat.admin)
         except CannotListenError as error:
-            # Ports that were bound are closed when the process exits.
             print(f"hospproxy: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         super().privilegedStartService()  # type: ignore[no-untyped-call]
@@ -239,8 +240,8 @@ class ProxyService(Service):
             self.audit_page.start()
         self.parts.courier.start()
         self.status.start()
-        if self._control is not None:
-            self._control.start()
+        if self.control is not None:
+            self.control.start()
         self._host.settle()
 
     def _announce(self) -> None:
@@ -326,15 +327,15 @@ class ProxyService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop listening, finish the requests in flight, store what is held, close the journal, let sinks catch up."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._control is not None:
-            self._control.stop()
+        if self.control is not None:
+            self.control.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         _log.info("stopping: finishing the requests in flight")
         drained_s = self._settings.drain_s + DRAINED_S
         self.left = await end_in_order(self._draining(), self._reactor, drained_s)
-        self.left += await end_in_order(self._ending(), self._reactor, STEPS_S)
+        self.left += await end_in_order(self.ending(), self._reactor, STEPS_S)
         if self.left:
             _log.error("stopped; these steps failed or were late: {left}", left=", ".join(self.left))
         else:
@@ -349,8 +350,8 @@ class ProxyService(Service):
             Step("screenings", lambda _: self._screenings_stored(until)),
         ]
 
-    def _ending(self) -> list[Step]:
-        """The steps after that, each before what it needs. The journal and the sinks get most of the time."""
+    def ending(self) -> list[Step]:
+        """The steps that end all parts, each before what it needs. The journal and the sinks get most of the time."""
         parts = self.parts
         return [
             Step("prober", lambda _: parts.prober.stop()),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .options.source import OptionsSource, SecretEnvironment
+    from .replacement.launch import Launch
+    from .replacement.replaceable_proxy import ReplaceableProxy
     from .state.lock import FolderLock
 
 
@@ -32,13 +34,15 @@ class Options(usage.Options):
         ["state", "s", None, "State folder: everything the proxy keeps on disk (default: hospproxy-state)."],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [  # noqa: N815
-        ["check", None, "Check the options and exit: status 0, or 1 with every error."]
+        ["check", None, "Check the options and exit: status 0, or 1 with every error."],
+        ["successor", None, "Take over from the running proxy. Only hospproxyctl upgrade uses it."],
     ]
 
     settings: Settings
     source: OptionsSource
     environment: SecretEnvironment
     heir: tuple[int, int] | None = None
+    launch: Launch | None = None
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -84,6 +88,10 @@ class Options(usage.Options):
             raise SystemExit(1) from None
         for line in warnings:
             print(f"hospproxy: warning: {line}", file=sys.stderr)
+        if outer is not None:
+            from .replacement.launch import Launch
+
+            self.launch = Launch.of(outer, self, self.listen, self.environment.kept)
         if self["check"]:
             print("hospproxy: options are good")
             raise SystemExit(0)
@@ -113,14 +121,13 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     try:
         if heir is not None:
             privileges.prepare(state_dir, *heir)
-        # Before anything else: only one process may create keys and certificates in the state folder.
-        lock = _lock(options)
-        if options.settings.workers > 1:
+        # Before anything else: only one process may create keys and certificates in the state folder. A successor is
+        # given the lock.
+        lock = None if options["successor"] else _lock(options)
+        if options.settings.workers > 1 and lock is not None:
             # The supervisor creates no files: the workers create them, as the user they run as.
             return _supervisor(options, reactor, lock)
-        from .service import build  # not above: the supervisor needs none of it
-
-        service = build(options.settings, reactor, lock=lock, source=options.source)
+        service = _proxy(options, reactor, lock)
         if heir is not None:
             privileges.load_late_modules()
             privileges.hand_over(state_dir, *heir)
@@ -146,6 +153,27 @@ def _lock(options: Options) -> FolderLock:
 
     settings = options.settings
     return take(settings.state_dir, orphans_s=settings.drain_s + GRACE_S, heir=options.heir, say=say)
+
+
+def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> ReplaceableProxy:
+    from .replacement.launch import Launch
+    from .replacement.replaceable_proxy import ReplaceableProxy
+    from .service import build  # not above: the supervisor needs none of it
+
+    def own_pid_file(path: str) -> None:
+        outer = getattr(options, "parent", None)
+        if outer is not None:
+            outer["pidfile"] = path  # twistd removes it at its end
+
+    return ReplaceableProxy(
+        options.settings,
+        options.source,
+        reactor,
+        lambda settings, source, seat, lock: build(settings, reactor, seat, lock=lock, source=source),
+        lock,
+        options.launch or Launch(),
+        own_pid_file,
+    )
 
 
 def _supervisor(options: Options, reactor: Any, lock: FolderLock) -> IService:

@@ -20,14 +20,15 @@ class Seat:
 
     :param slot: 0 … workers - 1; the successor of a worker that exited gets the same slot.
     :param sockets: listening sockets for clients, in the order of the listeners; None: the process opens its own.
+        None in it: this one is not inherited.
     :param admin: the same for the admin listener; empty if another worker has it.
     :param gather: collects the snapshots of all workers; only slot 0 of several workers has it.
     :param ends: where the workers note how far their journals are on disk; None: the process makes its own.
     """
 
     slot: int = 0
-    sockets: tuple[socket.socket, ...] | None = None
-    admin: tuple[socket.socket, ...] | None = None
+    sockets: tuple[socket.socket | None, ...] | None = None
+    admin: tuple[socket.socket | None, ...] | None = None
     gather: Gather | None = None
     ends: JournalEnds | None = None
 

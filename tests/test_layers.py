@@ -40,6 +40,7 @@ LAYERS = (
     # The parts are connected here; nothing below knows all of them.
     "worker_identity chain assembly",
     "service",
+    "replacement",
     "workers",
     "tap",
 )

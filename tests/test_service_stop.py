@@ -50,7 +50,7 @@ class StopTests(SynchronousTestCase):
         self.service.running = 1
         self.service._settings = SETTINGS
         self.service._reactor = self.clock
-        for name in ("listeners", "admin", "audit_page", "status", "parts", "_tidying", "_control"):
+        for name in ("listeners", "admin", "audit_page", "status", "parts", "_tidying", "control"):
             setattr(self.service, name, mock.Mock())
         for name in ENDINGS:
             self.let(name, self.orderly(name))
@@ -143,7 +143,7 @@ class StopTests(SynchronousTestCase):
         return done
 
     def test_what_the_steps_need_is_what_they_have(self) -> None:
-        self.assertEqual(sum(step.needs_s for step in self.service._ending()), STEPS_S)
+        self.assertEqual(sum(step.needs_s for step in self.service.ending()), STEPS_S)
         self.assertLess(DRAINED_S + STEPS_S + 2.0, GRACE_S)
 
     def test_before_it_has_begun(self) -> None:

@@ -19,7 +19,9 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.replacement.replaceable_proxy import ReplaceableProxy
 from hospproxy.tap import Options, makeService
+from hospproxy.worker_identity import ONLY
 from hospproxy.workers.supervisor import Supervisor
 
 GOOD = ["--upstream", "http://127.0.0.1:3000"]
@@ -124,8 +126,9 @@ class ServiceTests(Case):
     def test_it_is_built_from_the_settings(self) -> None:
         reactor = MemoryReactorClock()
         made, build = self.build(reactor)
-        self.assertIs(made, build.return_value)
-        settings, given = build.call_args.args
+        self.assertIsInstance(made, ReplaceableProxy)
+        settings, given, seat = build.call_args.args
+        self.assertIs(seat, ONLY)
         self.assertEqual((settings.upstream.url, given), ("http://127.0.0.1:3000", reactor))
 
     def test_several_workers_have_a_supervisor(self) -> None:

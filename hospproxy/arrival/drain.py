@@ -46,6 +46,14 @@ class DrainableConnection(Protocol):
     def abort(self) -> None:
         """Close at once, without sending anything more."""
 
+    @property
+    def responding(self) -> bool:
+        """Whether the handler, or a shortcut, owes it a response, or part of one."""
+
+    @property
+    def on_shortcut(self) -> bool:
+        """Whether that response comes from a shortcut."""
+
 
 class OpenConnections:
     """Every open connection of the process, over all listeners.
@@ -55,6 +63,8 @@ class OpenConnections:
     :param clock: monotonic.
     :param pressed: whether memory is short.
     :ivar draining: a drain has begun.
+    :ivar ending: the connection closes after each response; connections without a request stay open unless
+        ``draining``.
     :ivar in_grace: it began less than FIRST_REQUEST_S ago: connections without a request yet stay open.
     """
 
@@ -68,6 +78,7 @@ class OpenConnections:
         self._emptied: list[Deferred[None]] = []
         self.draining = False
         self.in_grace = False
+        self.ending = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -98,7 +109,8 @@ class OpenConnections:
             self._sweep_call = None
         waiting, self._emptied = self._emptied, []
         for deferred in waiting:
-            deferred.callback(None)
+            if not deferred.called:
+                deferred.callback(None)
 
     def _sweep(self) -> None:
         self._sweep_call = None
@@ -118,13 +130,37 @@ class OpenConnections:
                 return
             connection.shed()
 
+    def responding(self, *, shortcuts: bool = True) -> int:
+        """Return the number of connections to which a response is owed.
+
+        :param shortcuts: also those that a shortcut answers.
+        """
+        return sum(each.responding and (shortcuts or not each.on_shortcut) for each in self._open)
+
+    async def run_out(self, idle_s: float) -> None:
+        """Let every connection close after its next response, or when it is idle for as long as it may be anyway.
+
+        So no client meets an early end: another process answers what still comes on these connections.
+
+        :param idle_s: seconds after which a connection without a request has closed by itself.
+        """
+        self.ending = True
+        if not self._open:
+            return
+        emptied: Deferred[None] = Deferred()
+        self._emptied.append(emptied)
+        late = self._clock.callLater(idle_s, lambda: None if emptied.called else emptied.callback(None))
+        await emptied
+        if late.active():
+            late.cancel()
+
     def drain(self, deadline_s: float) -> Deferred[None]:
         """Let every connection finish its request; abort those still open at the deadline.
 
         :param deadline_s: seconds from now.
         :return: fires when no connection is open.
         """
-        self.draining = self.in_grace = True
+        self.draining = self.in_grace = self.ending = True
         self._wind_down_all()
         if not self._open:
             self.in_grace = False

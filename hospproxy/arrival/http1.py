@@ -207,7 +207,7 @@ class Http1Protocol(SupervisedConnection):
     def _send_hit(self, hit: Hit) -> None:
         self._handling = None
         if self._state is State.ANSWERING:
-            close = hit.closes or self._house.connections.draining or (self._client_done and not self._buffer)
+            close = hit.closes or self._house.connections.ending or (self._client_done and not self._buffer)
             self._outflow.send(self.transport, hit.pieces(close=close))
             self._answered(_READY, close)
 
@@ -345,7 +345,7 @@ class Http1Protocol(SupervisedConnection):
             self._read_no_more(Event.BODY_UNWANTED)
         unframed = response.chunks is not None and self._request.version < (1, 1)
         over = unframed or (self._client_done and not self._buffer)
-        close = not self._framing.keep_alive or self._house.connections.draining or over
+        close = not self._framing.keep_alive or self._house.connections.ending or over
         response, pieces = written(self._house, self._request, response, close=close)
         self._outflow.send(self.transport, pieces)
         if response.shortcut is not None and close is not self._framing.keep_alive:  # as the request asked
@@ -378,7 +378,7 @@ class Http1Protocol(SupervisedConnection):
 
     def _answered(self, response: Response, close: bool) -> None:
         """The last byte of a response is handed to the transport."""
-        close = close or self._house.connections.draining
+        close = close or self._house.connections.ending
         self._request = _NO_REQUEST
         self._on(Event.LAST_RESPONSE_WRITTEN if close else Event.RESPONSE_WRITTEN)
         if response.handed_over is not None:

@@ -149,12 +149,12 @@ class Listeners:
         self.ports: list[IListeningPort] = []
 
     def listen(
-        self, reactor: IReactorTCP, sockets: Sequence[socket.socket] | None = None
+        self, reactor: IReactorTCP, sockets: Sequence[socket.socket | None] | None = None
     ) -> list[IListeningPort]:
         """Bind all listeners, or none.
 
-        :param sockets: listening sockets to use instead, one per listener; they are closed here once they are
-            adopted.
+        :param sockets: listening sockets to use instead, one per listener (None: bind it); they are closed here
+            once they are adopted.
         :raise CannotListenError: an address is taken.
         """
         entrances = iter(self._entrances)

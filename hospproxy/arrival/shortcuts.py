@@ -119,7 +119,7 @@ class Shortcuts:
         meter: IMeter,
         secret: bytes,
     ) -> None:
-        self._most = most
+        self._given = self._most = most
         self.clock = clock
         self.wall = wall
         self._new_id = new_id
@@ -128,6 +128,7 @@ class Shortcuts:
         self._secret = secret
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._ways: dict[bytes, Any] = {}
+        self._others: list[Shortcuts] = []
 
     def __len__(self) -> int:
         return len(self._known)
@@ -142,7 +143,22 @@ class Shortcuts:
 
     def another(self) -> Shortcuts:
         """Return an empty table for another listener."""
-        return Shortcuts(self._most, self.clock, self.wall, self._new_id, self._meter, self._secret)
+        made = Shortcuts(self._given, self.clock, self.wall, self._new_id, self._meter, self._secret)
+        self._others.append(made)
+        return made
+
+    def pause(self) -> None:
+        """Answer nothing, in the tables of all listeners, because another process is about to take over."""
+        self._most = 0
+        self._known.clear()
+        for each in self._others:
+            each.pause()
+
+    def resume(self) -> None:
+        """Answer again: no other process has taken over."""
+        self._most = self._given
+        for each in self._others:
+            each.resume()
 
     def key(self, head: bytes, way: bytes) -> Key | None:
         """Return the key of a head; None if such a request never has a shortcut.

@@ -10,11 +10,22 @@ from ..errors import ProxyError, Refused
 from ..messages import Request
 from .budget import spent
 from .client_deadline import ClientDeadline, ReadPause
-from .connection_state import BEFORE_REQUEST, CLIENT_SENDS, ENDING, READS_BODY, Event, State, after
+from .connection_state import (
+    BEFORE_REQUEST,
+    CLIENT_SENDS,
+    ENDING,
+    READS_BODY,
+    RESPONDING,
+    WITH_HANDLER,
+    Event,
+    State,
+    after,
+)
 from .flow_control import FlowControl
 from .line import RequestLine
 from .lingering_close import LingeringClose
 from .listener_context import ListenerContext
+from .shortcuts import Hit
 
 
 class SupervisedConnection(Protocol):
@@ -36,6 +47,7 @@ class SupervisedConnection(Protocol):
     _outflow: FlowControl
     _ending: LingeringClose
     _ear: ReadPause
+    _handling: Any
 
     def _on(self, event: Event) -> None:
         """Take the transition that the table has for this event."""
@@ -110,6 +122,14 @@ class SupervisedConnection(Protocol):
         if self._outflow.blocked:
             return self._outflow.since
         return self._pace.since if self._state in CLIENT_SENDS else None
+
+    @property
+    def responding(self) -> bool:
+        return self._state in WITH_HANDLER or self._state in RESPONDING
+
+    @property
+    def on_shortcut(self) -> bool:
+        return isinstance(self._handling, Hit)
 
     def shed(self) -> None:
         if self._outflow.blocked:

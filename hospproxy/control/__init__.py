@@ -9,6 +9,8 @@ In reading order:
 - ``owner.py``: what a command may ask of the running proxy.
 - ``command.py``: what every command consists of.
 - ``version_command.py``, ``config_command.py``: the commands.
+- ``ran_versions.py``: which versions have served from a state folder.
+- ``replace_commands.py``: the commands that let another version take over.
 - ``commands.py``: the table of all commands.
 - ``control_socket.py``: the socket: who may connect.
 - ``control_server.py``: one connection: reads the command, runs it, responds.

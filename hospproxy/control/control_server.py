@@ -54,6 +54,10 @@ class ControlServer:
         """Listen. Call it once the process has its final user."""
         self._socket.start()
 
+    def leave(self) -> None:
+        """Stop listening; commands that are running respond yet."""
+        self._socket.stop()
+
     def stop(self) -> None:
         """Stop listening, and close every connection."""
         self._socket.stop()

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from ..config import Settings
 from ..options.source import OptionsSource
+
+
+class Replaceable(Protocol):
+    """Lets another version take the place of this process."""
+
+    async def replace(self, python: Path, progress: Callable[[str], object]) -> str:
+        """Let a version take over; return it. This process ends once its connections have.
+
+        :param python: its interpreter.
+        :param progress: gets a sentence for each step.
+        :raise ReplacementFailed: this process serves as before.
+        """
+
+
+class ReplacementFailed(Exception):
+    """The running process was not replaced, and goes on. The text is one line for the operator."""
 
 
 class Owner(Protocol):
@@ -18,3 +36,7 @@ class Owner(Protocol):
     @property
     def source(self) -> OptionsSource:
         """Where they come from."""
+
+    @property
+    def replaceable(self) -> Replaceable | None:
+        """How it can be replaced; None: it cannot."""

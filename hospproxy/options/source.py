@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,11 @@ class SecretEnvironment:
         if value is not None:
             self._kept[name] = value
         return self._kept.get(name)
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """The variables that were taken, for a successor of this process."""
+        return self._kept
 
 
 def source_of(file: Path | None, flags: Overrides = NO_FLAGS) -> OptionsSource:

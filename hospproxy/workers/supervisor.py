@@ -18,6 +18,7 @@ from ..arrival.listeners import ListenerError
 from ..background import Background
 from ..config import Settings
 from ..control.control_server import ControlServer
+from ..control.owner import Replaceable
 from ..options.source import NO_SOURCE, OptionsSource
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, leave_at_exit
@@ -56,6 +57,7 @@ class Supervisor(Service):
         self._leave_with = leave_with or _leave_with
         self._lock = lock
         self.source = source
+        self.replaceable: Replaceable | None = None
         self._control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()

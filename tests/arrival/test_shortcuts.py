@@ -381,6 +381,18 @@ class TableTests(SynchronousTestCase):
         self.table.learn(key, Response(200, shortcut=lambda: shortcut), [sent])
         return key
 
+    def test_while_it_is_paused_no_listener_is_answered(self) -> None:
+        other = self.table.another()
+        key = self.learn()
+        self.table.pause()
+        self.assertIsNone(self.table.answer(key, trusted=False))
+        for table in (self.table, other, self.table.another()):
+            table.pause()
+            self.assertIsNone(table.key(HEAD, b""))
+        self.table.resume()
+        self.assertIsNotNone(other.key(HEAD, b""))
+        self.begin()
+
     def test_what_differs_is_filled_in(self) -> None:
         self.begin()
         self.assertEqual(self.sent, [])

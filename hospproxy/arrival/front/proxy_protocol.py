@@ -139,6 +139,8 @@ class ProxyHeaderProtocol(Protocol):
     def shed(self) -> None:
         self.abort()
 
+    responding = on_shortcut = False
+
     def wind_down(self) -> None:
         if not self._house.connections.in_grace:
             self.abort()  # no request has arrived on it

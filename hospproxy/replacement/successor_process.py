@@ -1,0 +1,162 @@
+"""The successor's process, as the running one sees it: started, prepared, serving, or gone."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.logger import Logger
+
+from ..channel import Channel, SingleProtocolFactory
+from ..child_process import ChildProcess, no_input
+from ..control.owner import ReplacementFailed
+from .messages import MOST_BYTES, FromSuccessor, NoResponse, Prepared, RelayedResponse, Serving, ToSuccessor
+
+_log = Logger()
+CHANNEL_FD: Final = 3
+LOCK_FD: Final = 4
+"""The lock of the state folder. The successor only holds it, until it owns the folder."""
+ERRORS_FD: Final = 5
+"""Where the running process writes errors; the successor's own go to a pipe until it is prepared."""
+FIRST_SOCKET_FD: Final = 6
+
+
+class SuccessorProcess:
+    """Starts the successor, and tells what becomes of it.
+
+    :param relayed: gets responses to relayed requests.
+    :param lost: called when the channel is closed.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        relayed: Callable[[RelayedResponse | NoResponse], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._relayed = relayed
+        self._lost = lost
+        self._process: ChildProcess | None = None
+        self._channel: Channel | None = None
+        self._said: dict[type, Prepared | Serving] = {}
+        self._waiting: dict[type, Deferred[None]] = {}
+        self._exits: list[Deferred[None]] = []
+        self._gone: str | None = None
+        self._last_line = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        lock: int,
+        sockets: Sequence[socket.socket],
+    ) -> None:
+        """Start it.
+
+        :param command: program and arguments.
+        :param lock: descriptor of the folder's lock; both processes hold the same lock.
+        :param sockets: listening sockets of clients, then those of the admin listener.
+        :raise ReplacementFailed: the system cannot start it.
+        """
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            process = ChildProcess(self)
+            descriptors: dict[int, int | str] = {0: no_input(), 1: 1, 2: "r", CHANNEL_FD: theirs.fileno()}
+            descriptors |= {LOCK_FD: lock, ERRORS_FD: 2}
+            descriptors |= {number: each.fileno() for number, each in enumerate(sockets, FIRST_SOCKET_FD)}
+            try:
+                self._reactor.spawnProcess(
+                    process, command[0], list(command), env=dict(environment), childFDs=descriptors
+                )
+            except OSError as error:
+                raise ReplacementFailed(f"{command[0]} cannot be started: {error.strerror}") from None
+            self._process = process
+            self._channel = Channel(FromSuccessor, self._received, self._cut_off, MOST_BYTES)
+            self._reactor.adoptStreamConnection(
+                ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(self._channel)
+            )
+
+    def say(self, message: ToSuccessor) -> None:
+        """Send it a message; does nothing if it is gone."""
+        if self._channel is not None:
+            self._channel.say(message)
+
+    async def prepared(self, timeout_s: float) -> str:
+        """Wait until it could take over; return its version.
+
+        :raise ReplacementFailed: it exited, or was not prepared in time.
+        """
+        said = await self._until(Prepared, timeout_s, "prepared")
+        assert isinstance(said, Prepared)
+        return said.version
+
+    async def serving(self, timeout_s: float) -> None:
+        """Wait until it has taken over.
+
+        :raise ReplacementFailed: it exited, or did not serve in time. It may be opening the state folder: kill it
+            before the folder is used.
+        """
+        await self._until(Serving, timeout_s, "serving")
+
+    async def _until(self, kind: type, timeout_s: float, what: str) -> Prepared | Serving:
+        if kind not in self._said and self._gone is None:
+            waiting = self._waiting[kind] = Deferred()
+            try:
+                await waiting.addTimeout(timeout_s, self._reactor)
+            except TimeoutError:
+                raise ReplacementFailed(f"the new process was not {what} within {timeout_s:g} s") from None
+            finally:
+                del self._waiting[kind]
+        if self._gone is not None:
+            raise ReplacementFailed(self._gone)
+        return self._said[kind]
+
+    async def end(self) -> None:
+        """Kill it, and wait until it is gone: then nothing of it touches the state folder."""
+        if self._process is None:
+            return
+        ended: Deferred[None] = Deferred()
+        self._exits.append(ended)
+        self._process.kill()
+        await ended
+
+    def _received(self, message: FromSuccessor) -> None:
+        if isinstance(message, RelayedResponse | NoResponse):
+            self._relayed(message)
+            return
+        self._said[type(message)] = message
+        self._wake()
+
+    def _wake(self) -> None:
+        for kind, waiting in list(self._waiting.items()):
+            if not waiting.called and (self._gone is not None or kind in self._said):
+                waiting.callback(None)
+
+    def _cut_off(self) -> None:
+        self._channel = None
+        self._lost()
+
+    def wrote(self, line: str) -> None:
+        """Log a line that it wrote to stderr before it was prepared (Owner)."""
+        _log.warn("new process: {line}", line=line)
+        self._last_line = line.strip() or self._last_line
+
+    def ended(self, why: str) -> None:
+        """The process has exited (Owner)."""
+        self._process = None
+        reason = self._last_line.removeprefix("hospproxy: ") or "its log may say why"
+        self._gone = f"the new process exited {why}: {reason}"
+        self._wake()
+        exits, self._exits = self._exits, []
+        for each in exits:
+            each.callback(None)
