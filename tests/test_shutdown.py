@@ -106,42 +106,51 @@ class InOrderTests(SynchronousTestCase):
         self.flushLoggedErrors(Broken)
 
 
-HANGS = """
+PROGRAM = """
 import sys, threading, time
 from hospproxy import shutdown
-shutdown.end_within(0.2)
-{}
+{begun}
+shutdown.end_within({seconds})
+{then}
+"""
+LONG = 3600
+"""Seconds, for a process that ends by itself: however slow the machine is, it is sooner."""
+THREAD = """
+inside = threading.Event()
+def on_a_dead_disk():
+    inside.set()
+    threading.Event().wait()
+threading.Thread(target=on_a_dead_disk).start()
+inside.wait()
 """
 
 
 class ForcedTests(SynchronousTestCase):
     """``end_within`` in a process of its own."""
 
-    def ended(self, how: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", HANGS.format(how)], capture_output=True, text=True, timeout=60, check=False
-        )
+    def ended(self, seconds: float, then: str = "", begun: str = "") -> subprocess.CompletedProcess[str]:
+        program = PROGRAM.format(begun=begun, seconds=seconds, then=then)
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     def test_a_thread_that_hangs_is_named_and_the_process_ends(self) -> None:
-        done = self.ended(
-            "def on_a_dead_disk(): threading.Event().wait()\nthreading.Thread(target=on_a_dead_disk).start()"
-        )
+        done = self.ended(0.2, begun=THREAD)
         self.assertEqual(done.returncode, 1)
         self.assertIn("on_a_dead_disk", done.stderr)
 
     def test_so_does_one_whose_interpreter_hangs_at_its_end(self) -> None:
-        done = self.ended(
+        hangs = (
             "class Hangs:\n  def __del__(self, sleep=time.sleep): sleep(3600)\nsys.modules['kept'] = Hangs()"
         )
+        done = self.ended(0.2, begun=hangs)
         self.assertIn(done.returncode, (1, -signal.SIGALRM))
 
     def test_an_orderly_end_comes_first(self) -> None:
-        done = self.ended("pass")
+        done = self.ended(LONG)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_the_status_that_was_chosen(self) -> None:
         for chosen, status in (("1", 1), ("None", 0)):
-            done = self.ended(f"print('said'); shutdown.leave_at_exit(lambda: {chosen})")
+            done = self.ended(LONG, f"print('said'); shutdown.leave_at_exit(lambda: {chosen})")
             self.assertEqual((done.returncode, done.stdout), (status, "said\n"))
 
     def test_streams_that_are_closed_do_not_matter(self) -> None:
