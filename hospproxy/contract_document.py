@@ -104,6 +104,7 @@ class _Reader:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self.errors: list[str] = []
+        self._checks: dict[str, Check] = {}
 
     def contract(self) -> Contract:
         top = self.document.get("x-hospproxy")
@@ -310,7 +311,16 @@ class _Reader:
         return {name: self._resolve(one) for name, one in properties.items()}
 
     def check(self, schema: Any) -> Check:
-        """Return a function that finds the violations in a value (JSON Schema 2020-12)."""
+        """Return a function that finds the violations in a value (JSON Schema 2020-12).
+
+        Equal schemas have one: many query parameters are just integers.
+        """
+        key = repr(schema)
+        if key not in self._checks:
+            self._checks[key] = self._check(schema)
+        return self._checks[key]
+
+    def _check(self, schema: Any) -> Check:
         try:
             return check_of(schema, self.document.get("components", {}))
         except ValueError as error:

@@ -60,7 +60,7 @@ def check_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Check:
     :param components: of the document; local ``$ref`` point into it.
     :raise ValueError: it is not a valid schema.
     """
-    whole = {**schema, "components": components}
+    whole = {**schema, "components": _referred(schema, components)}
     try:
         validator = jsonschema_rs.Draft202012Validator(
             _with_dates(whole), validate_formats=True, formats={DATE: is_date}
@@ -82,6 +82,29 @@ def check_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Check:
         return tuple(islice(walk(value, ()), MOST_ERRORS))
 
     return check
+
+
+def _referred(schema: Any, components: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the components that a schema refers to, and those that they refer to.
+
+    jsonschema-rs keeps a copy of what it is given for each schema: with all components that takes megabytes.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [schema]
+    while waiting:
+        one = waiting.pop()
+        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+        reference = one.get("$ref") if isinstance(one, Mapping) else None
+        if reference is None:
+            continue
+        match str(reference).split("/"):
+            case ["#", "components", kind, name, *_] if name in (named := components.get(kind, {})):
+                if name not in found.setdefault(kind, {}):
+                    found[kind][name] = named[name]
+                    waiting.append(named[name])
+            case _:
+                return components
+    return found
 
 
 def _plain(value: Json) -> Json:

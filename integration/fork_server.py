@@ -46,6 +46,7 @@ _MODULES = (
     "hospproxy.record.database.reader",
     "hospproxy.record.database.retention",
     "hospproxy.record.database.sink",
+    "hospproxy.record.sinks.signed_post",
     "hospproxy.record.trail.uring",
     "hosp_standin.tap",
     "hosp_standin.service",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema_rs
 import msgspec
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import SchemaError
 from hospproxy.long_text import LongText
-from hospproxy.schema_walk import DATE, MOST_ERRORS, _Compiler, _with_dates, check_of, is_date
+from hospproxy.schema_walk import DATE, MOST_ERRORS, _Compiler, _referred, _with_dates, check_of, is_date
 from tests.rig import CONTRACT
 
 COMPONENTS = CONTRACT.document["components"]
@@ -170,3 +170,31 @@ class DateTests(SynchronousTestCase):
             "٢٠٢١-03-27",
         ):
             self.assertFalse(is_date(text), text)
+
+
+class ReferredTests(SynchronousTestCase):
+    """Each check holds the components that its schema refers to, and no others."""
+
+    COMPONENTS: ClassVar[dict[str, Any]] = {
+        "schemas": {
+            "Note": {"properties": {"author": {"$ref": "#/components/schemas/Author"}}},
+            "Author": {"properties": {"name": {"type": "string"}}},
+            "Other": {"type": "integer"},
+        },
+        "parameters": {"id": {"schema": {"type": "integer"}}},
+    }
+
+    def test_also_what_those_refer_to(self) -> None:
+        schema = {"items": {"$ref": "#/components/schemas/Note"}}
+        referred = _referred(schema, self.COMPONENTS)
+        self.assertEqual(
+            {kind: set(named) for kind, named in referred.items()}, {"schemas": {"Note", "Author"}}
+        )
+        check = check_of(schema, self.COMPONENTS)
+        self.assertEqual([each.field for each in check([{"author": {"name": 1}}])], ["0.author.name"])
+        self.assertEqual(_referred({"type": "integer"}, self.COMPONENTS), {})
+
+    def test_one_that_leads_elsewhere_gets_all(self) -> None:
+        for reference in ("#/components/schemas/None", "#", "https://elsewhere.example/schema"):
+            referred = _referred({"$ref": reference}, self.COMPONENTS)
+            self.assertEqual(referred, self.COMPONENTS)

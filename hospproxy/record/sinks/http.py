@@ -10,10 +10,10 @@ from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.secret_values import shared_secret
 from ..trail.follower import Batch
-from .signed_post import SignedPoster
 
 if TYPE_CHECKING:
     from ...config import Settings
+    from .signed_post import SignedPoster
 
 
 @implementer(IAuditWriter)
@@ -62,6 +62,8 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWri
     http = settings.audit_http
     if not http.enabled or http.url is None:
         return None
+    from .signed_post import SignedPoster  # its HTTP client takes 2 MiB and is slow to import
+
     secret = shared_secret(http, "secret")
     return HttpSink(
         SignedPoster(reactor, http.url, secret, http.ca_file, timeout_s=http.timeout_s, wall=host.wall)
