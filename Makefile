@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -180,6 +180,9 @@ bench-road: environment ## measure the processor time of a request to HOSP and b
 
 bench-workers: environment ## compare two workers and a Redis with a single process (three minutes)
 	$(BIN)/python -m benchmarks.bench_workers
+
+rehearsal: environment ## compare what a rehearsal forecasts with real runs under the same options (ten minutes)
+	$(BIN)/python -m benchmarks.rehearsal
 
 fuzz-credentials: environment ## random users, revocations, faults and restarts: check that nobody gets another's response
 	$(BIN)/python -m tests.memory.credentials

@@ -71,11 +71,11 @@ async def _client(
 ) -> None:
     for planned in waiting:
         began = time.monotonic()
-        status, body = await _ask(session, base, planned)
+        status, body = await ask(session, base, planned)
         told.append(Told(planned, status, time.monotonic() - began, _read(body)))
 
 
-async def _ask(session: aiohttp.ClientSession, base: str, planned: Planned) -> tuple[int, bytes]:
+async def ask(session: aiohttp.ClientSession, base: str, planned: Planned) -> tuple[int, bytes]:
     headers = {"Accept": "application/json", **_credentials(planned), **planned.headers}
     try:
         async with session.request(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from attrs import evolve
+
 from hospproxy.arrival.listeners import place_of
 from hospproxy.config import Settings
 from hospproxy.service import build
@@ -80,7 +82,11 @@ class Machine(Host):
         :param options: the text of an options file; the state folder is the machine's.
         :param slot: with ``workers`` above 1 in the options: which of them this is.
         """
-        settings = settings_of(options, self.state_dir)
+        return self.start_with(settings_of(options, self.state_dir), slot, boot_s)
+
+    def start_with(self, settings: Settings, slot: int = 0, boot_s: float = 0.5) -> Process:
+        """Start the proxy with settings that were read elsewhere; the state folder is the machine's."""
+        settings = evolve(settings, state_dir=self.state_dir)
         seat = Seat(slot, cast("Any", self._shared(settings)), ()) if settings.workers > 1 else ONLY
 
         def main(process: Process) -> None:
