@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -214,13 +214,14 @@ class Ledger:
         """The entry with this reference; None if there is none."""
         return await self._do(lambda connection: store.by_reference(connection, reference))
 
-    async def in_doubt(self, equal: bytes, window_s: float) -> str | None:
-        """Reference of an equal write without a key whose client was told "unknown" within the window.
+    async def in_doubt(self, equal: bytes, window_s: float, known: Sequence[str]) -> str | None:
+        """Reference of an equal write without a key of which one that arrives now may be the retry; see ``store``.
 
         :param window_s: seconds.
+        :param known: references of writes whose responses this process knows better.
         """
         since = self.now() - window_s
-        return await self._do(lambda connection: store.in_doubt(connection, equal, since))
+        return await self._do(lambda connection: store.in_doubt(connection, equal, since, known))
 
     async def take_over(self) -> list[LedgerRow]:
         """Take over the open entries of dead owners."""

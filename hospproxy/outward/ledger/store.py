@@ -62,8 +62,10 @@ def enter(connection: sqlite3.Connection, rows: Sequence[LedgerRow], owner: str)
 
 
 def mark(connection: sqlite3.Connection, reference: str, state: str) -> None:
-    """Set the state of an entry that stays open."""
-    connection.execute("UPDATE entries SET state = ? WHERE reference = ?", (state, reference))
+    """Set the state of an entry that stays open; one that was settled meanwhile keeps its state."""
+    connection.execute(
+        "UPDATE entries SET state = ? WHERE reference = ? AND closed IS NULL", (state, reference)
+    )
 
 
 def close(
@@ -145,22 +147,29 @@ def by_reference(connection: sqlite3.Connection, reference: str) -> LedgerRow | 
     return found[0] if found else None
 
 
-def in_doubt(connection: sqlite3.Connection, equal: bytes, since: float) -> str | None:
-    """Reference of the last equal write without a key whose client was told that its outcome is unknown.
+def in_doubt(
+    connection: sqlite3.Connection, equal: bytes, since: float, known: Sequence[str] = ()
+) -> str | None:
+    """Reference of the last equal write without a key of which an equal one may be the retry.
 
-    A write that was given up is skipped if its record was changed to something else since: sending it again is then a
-    new request.
+    Its client was told that the outcome is unknown, or left; or it made a record, and nobody is known to have the
+    response. A write that was given up is skipped if its record was changed to something else since: sending it again
+    is then a new request.
 
-    :param since: ledger time; writes that were given up before it are skipped.
+    :param since: ledger time; writes that were settled before it are skipped.
+    :param known: references of writes whose responses the caller knows better.
     """
+    others = ", ".join("?" * len(known))
     found = connection.execute(
-        "SELECT reference FROM entries AS first WHERE equal = ? AND state IN ('unknown', 'given up') "
-        "AND key IS NULL AND handed_over = 0 AND (closed IS NULL OR closed > ?) "
+        "SELECT reference FROM entries AS first WHERE equal = ? AND (state IN ('unknown', 'given up') "  # noqa: S608 - only question marks
+        "OR (state IN ('answered', 'found') AND kind = 'create' AND record IS NOT NULL "
+        f"AND reference NOT IN ({others}))) AND key IS NULL AND handed_over = 0 "
+        "AND (closed IS NULL OR closed > ?) "
         "AND NOT (state = 'given up' AND kind = 'change' AND EXISTS (SELECT 1 FROM entries AS later "
         "WHERE later.resource = first.resource AND later.record = first.record AND later.kind = 'change' "
         "AND later.equal != first.equal AND later.closed >= first.closed AND later.entered > first.entered "
         "AND later.state IN ('answered', 'found', 'given up'))) ORDER BY entered DESC LIMIT 1",
-        (equal, since),
+        (equal, *known, since),
     ).fetchone()
     return None if found is None else str(found[0])
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
+from ...background import Background
 from ...errors import NotSent, OutcomeUnknown
 from ...exchange import Identified
 from ...interfaces import IMeter
@@ -18,6 +20,7 @@ from .entry import WriteEntry, WriteNames, WriteState
 from .ledger_entries import LedgerEntries
 from .seen_ids import SeenIds, is_in_order
 
+_log = Logger()
 OLDEST_S = 24 * 3600.0
 """Maximum age in seconds of an unknown write under a key."""
 CLOCK_ERROR_S = 2.0
@@ -49,6 +52,9 @@ class OtherWorkers:
         self._sightings = sightings
         self._clock = clock
         self._meter = meter
+        self._notes = Background(
+            _log, "noting that a client left failed; this is a bug: report the traceback", meter
+        )
 
     async def first_of(
         self, exchange: Identified, equal: bytes, names: WriteNames
@@ -98,7 +104,8 @@ class OtherWorkers:
         turn = await self.claims.claim(entry, highest)
         if not turn.trusted and entry.key is None:
             # What other machines told their clients is not visible now. What this machine told is in its ledger.
-            doubtful = await self._keeping.in_doubt(entry, self._window_s)
+            known = self._entries.references_of(entry.equal)
+            doubtful = await self._keeping.in_doubt(entry, self._window_s, known)
             if doubtful is not None:
                 raise ClaimedElsewhere(doubtful)
         now = self._clock.seconds()
@@ -111,9 +118,16 @@ class OtherWorkers:
             entry.started = now - turn.began_ago_s - CLOCK_ERROR_S
         if turn.blind:
             entry.started = now - OLDEST_S
-        entry.exchange.presence.on_leaving = lambda: self.claims.lost(entry)
+        entry.exchange.presence.on_leaving = lambda: self._lost(entry)
         if entry.exchange.presence.gone:
             self.claims.lost(entry)
+
+    def _lost(self, entry: WriteEntry) -> None:
+        """Tell others that the client left before it had the response: its next equal write is a retry."""
+        self.claims.lost(entry)
+        if entry.key is None and entry.is_open:
+            # While Redis is away, the other workers of this machine learn it from the ledger.
+            self._notes.run(self._keeping.tell_unknown(entry))
 
     def overtaken(self, entry: WriteEntry) -> Deferred[None]:
         """Note at other workers and in the ledger that an equal write is no longer this one's retry.

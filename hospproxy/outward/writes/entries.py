@@ -131,6 +131,10 @@ class WriteEntries:
         """An entry that is still remembered, by its reference."""
         return next((one for one in self._recent.get(equal, ()) if one.reference == reference), None)
 
+    def references_of(self, equal: bytes) -> list[str]:
+        """References of the equal writes that are still remembered, at most 100, the newest."""
+        return [one.reference for one in self._recent.get(equal, ())[-100:]]
+
     async def enter(self, exchange: Identified, equal: bytes, key: bytes | None = None) -> WriteEntry:
         """Open an entry, and wait for its turn.
 

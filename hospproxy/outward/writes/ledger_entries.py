@@ -83,7 +83,7 @@ class LedgerEntries:
         return LedgerRow(
             reference=_row_name(entry, kind),
             kind=kind,
-            state=WriteState.OPEN.value,
+            state=(WriteState.UNKNOWN if entry.exchange.presence.gone else WriteState.OPEN).value,
             resource=entry.call.operation.resource,
             equal=entry.equal,
             key=entry.key,
@@ -155,7 +155,7 @@ class LedgerEntries:
         return await self._insist(self._ledger.sequences)
 
     async def tell_unknown(self, entry: WriteEntry) -> None:
-        """Note that the client is told that the outcome is unknown."""
+        """Note that the client is told that the outcome is unknown, or has left before it is known."""
         try:
             if not entry.exchange.own:
                 await self._ledger.mark(entry.reference, WriteState.UNKNOWN.value)
@@ -197,13 +197,13 @@ class LedgerEntries:
         """Writes whose client never got the response and may ask again."""
         return [self.read(row) for row in await self._insist(lambda: self._ledger.undelivered(window_s))]
 
-    async def in_doubt(self, entry: WriteEntry, window_s: float) -> str | None:
-        """Reference of an equal write, of any process of this machine, whose client was told that it is unknown.
+    async def in_doubt(self, entry: WriteEntry, window_s: float, known: Sequence[str]) -> str | None:
+        """Reference of an equal write, of any process of this machine, of which this one may be the retry.
 
         :param window_s: seconds for which an equal write without a key counts as its retry.
         :raise LedgerFailed: it cannot be read.
         """
-        return await self._ledger.in_doubt(entry.equal, window_s)
+        return await self._ledger.in_doubt(entry.equal, window_s, known)
 
     async def take_over(self) -> list[tuple[WriteEntry, str]]:
         """What earlier processes left open, with its kind. An unreadable entry is logged as critical and closed."""
