@@ -27,6 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 
 .PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill replacements simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -135,6 +136,9 @@ consistency: environment ## check with two machines on one Redis that no read is
 
 machines-kill: environment ## kill -9 workers and whole machines 50 times while clients write; check that each note is stored once (four minutes)
 	$(BIN)/python -m benchmarks.machines
+
+replacements: environment ## replace the proxy 10 times under load, and kill -9 either process at every step (six minutes)
+	$(BIN)/python -m benchmarks.replacements
 
 bench-bodies: environment ## measure how the worst bodies of every size delay another client (five minutes)
 	$(BIN)/python -m benchmarks.bodies

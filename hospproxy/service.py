@@ -37,7 +37,7 @@ from .record.sinks.build_sinks import SinkError
 from .record.trail.build_journal import trouble_of
 from .record.trail.journal import Journal
 from .secrets import KeyFileError
-from .shutdown import GRACE_S, Step, end_in_order
+from .shutdown import GRACE_S, STEPS_S, Step, end_in_order
 from .state.lock import FolderLock
 from .watch.admin import Admin
 from .watch.audit_page.build_audit_page import AuditPageService
@@ -52,11 +52,6 @@ TIDY_S = 60.0
 """Seconds between two removals of old ledger entries."""
 DRAINED_S = 0.5
 """Seconds beyond ``drain_s`` in which aborted connections close."""
-STEPS_S = 7.25
-"""Seconds for all steps that follow once no client is being answered: the sum of what the steps need.
-
-With ``DRAINED_S`` and the time of a worker's last messages it is less than ``GRACE_S``.
-"""
 CATCH_UP_S = 5.0
 """Seconds that the audit sinks have at a stop to catch up."""
 

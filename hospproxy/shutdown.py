@@ -20,6 +20,11 @@ from twisted.python.failure import Failure
 _log = Logger()
 GRACE_S: Final = 10.0
 """Seconds beyond ``drain_s`` in which a process always ends; audit sinks have a part of them."""
+STEPS_S: Final = 7.25
+"""Seconds for all steps of the service that follow once no client is being answered: the sum of what they need.
+
+With ``DRAINED_S`` and the time of a worker's last messages it is less than ``GRACE_S``.
+"""
 _LEAST_S: Final = 0.05
 """Seconds that a step has even if earlier steps used up all the time."""
 _STDERR: Final = 2

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import Settings, UpstreamSettings
-from hospproxy.service import DRAINED_S, STEPS_S, ProxyService
-from hospproxy.shutdown import GRACE_S
+from hospproxy.service import DRAINED_S, ProxyService
+from hospproxy.shutdown import GRACE_S, STEPS_S
 
 SETTINGS = Settings(upstream=UpstreamSettings(url="http://127.0.0.1:1"), drain_s=30.0)
 ENDINGS = (

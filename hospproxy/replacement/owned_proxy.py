@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IListeningPort
 
 from ..chain import Chain
-from ..shutdown import end_in_order
+from ..shutdown import STEPS_S, end_in_order
 from ..worker_identity import Seat
 from .relay import Relay
 from .relay_server import RelayServer
@@ -19,8 +19,8 @@ from .replacement import StateNotClosed
 if TYPE_CHECKING:
     from ..service import ProxyService
 
-CLOSE_S: Final = 5.0
-"""Seconds for all parts to end. Audit records that the courier has not delivered by then stay in the journal."""
+CLOSE_S: Final = 2 * STEPS_S
+"""Seconds for all parts to end, so that each has more time than at a stop: a late one costs connections."""
 _WRITERS: Final = frozenset(
     {"ledger", "cache on disk", "journal", "unfinished requests", "screenings that are left"}
 )

@@ -112,15 +112,17 @@ class Replacement:
         :raise ReplacementFailed: this process serves as before.
         :raise StateNotClosed: this process must exit at once.
         """
+        self._tell(f"a new process is started ({self._successor.pid})")
         try:
             version = await self._successor.prepared(PREPARE_S)
-            self._progress(f"hospproxy {version} is prepared (process {self._successor.pid})")
+            self._tell(f"hospproxy {version} is prepared (process {self._successor.pid})")
             await self._quieten()
         except BaseException:
             await self._successor.end()
             raise
         self.committed = True
         await self._proxy.close()
+        self._tell("the state folder is closed; the new process opens it")
         self._successor.say(TakeOver())
         try:
             await self._successor.serving(TAKE_OVER_S)
@@ -131,6 +133,10 @@ class Replacement:
         self._relay.lead_to(self._there)
         self._proxy.give_up()
         return version
+
+    def _tell(self, sentence: str) -> None:
+        _log.info("replacement: {sentence}", sentence=sentence)
+        self._progress(sentence)
 
     async def _quieten(self) -> None:
         """Begin no request, and wait until those that were begun have their responses.

@@ -7,7 +7,9 @@ import select
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from importlib.metadata import version
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -83,14 +85,24 @@ class Successor:
 
     def _read_or_leave(self, prepare: Prepare) -> None:
         """Read everything; a failure ends this process, and the other one goes on."""
+        said, status = StringIO(), 1
         try:
-            self._read(prepare)
-        except SystemExit as ending:  # its message is on stderr already
-            leave(ending.code if isinstance(ending.code, int) else 1)
+            # twistd has turned stderr into lines of the log by now. The other process reads the descriptor.
+            with redirect_stderr(said):
+                self._read(prepare)
+        except SystemExit as ending:
+            status = ending.code if isinstance(ending.code, int) else 1
         except Exception as error:
             _log.failure("this process cannot take over")
-            print(f"hospproxy: {type(error).__name__}: {error}", file=sys.stderr)
-            leave(1)
+            said.write(f"{type(error).__name__}: {error}\n")
+        else:
+            os.write(_STDERR, said.getvalue().encode())
+            os.dup2(ERRORS_FD, _STDERR)
+            os.close(ERRORS_FD)
+            self.channel.say(Prepared(version("hospproxy")))
+            return
+        os.write(_STDERR, said.getvalue().encode())
+        leave(status)
 
     def _read(self, prepare: Prepare) -> None:
         """Do all that can be done while the other process owns the state folder."""
@@ -107,10 +119,6 @@ class Successor:
         privileges.load_late_modules()
         self._prepare = prepare
         self._proxy = self._build(self._seat(prepare), FolderLock(LOCK_FD))
-        sys.stderr.flush()
-        os.dup2(ERRORS_FD, _STDERR)
-        os.close(ERRORS_FD)
-        self.channel.say(Prepared(version("hospproxy")))
 
     def _seat(self, prepare: Prepare) -> Seat:
         """Find the inherited socket of each listener; a listener that is new opens its own."""

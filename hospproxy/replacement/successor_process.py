@@ -149,7 +149,8 @@ class SuccessorProcess:
     def wrote(self, line: str) -> None:
         """Log a line that it wrote to stderr before it was prepared (Owner)."""
         _log.warn("new process: {line}", line=line)
-        self._last_line = line.strip() or self._last_line
+        if not line.startswith("hospproxy: warning: "):
+            self._last_line = line.strip() or self._last_line
 
     def ended(self, why: str) -> None:
         """The process has exited (Owner)."""

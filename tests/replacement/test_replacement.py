@@ -155,7 +155,14 @@ class ReplacementTests(SynchronousTestCase):
         self.assertEqual(self.proxy.steps, ["hold", "pause", "close", "give up"])
         self.assertEqual(self.successResultOf(waits).status, 3)
         self.assertEqual(self.machine.open_in, {"new"})
-        self.assertEqual(self.progress, ["hospproxy 2.0 is prepared (process 4711)"])
+        self.assertEqual(
+            self.progress,
+            [
+                "a new process is started (4711)",
+                "hospproxy 2.0 is prepared (process 4711)",
+                "the state folder is closed; the new process opens it",
+            ],
+        )
 
     def test_one_that_does_not_start_changes_nothing(self) -> None:
         self.successor.is_prepared.errback(ReplacementFailed("the new process exited with status 1: no"))

@@ -1,0 +1,6 @@
+"""Replace the running proxy again and again, under clients that write at the worst moment.
+
+* ``site.py``: a stand-in, a proxy, and two versions of it that take turns.
+* ``clients.py``: clients that write without a pause, and idle ones that write while the state folder changes hands.
+* ``__main__.py``: the rounds, and what must be true after them.
+"""

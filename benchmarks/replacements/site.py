@@ -1,0 +1,169 @@
+"""A proxy that is replaced, with two installed versions that take turns. Both have the code of this environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from integration.journal_files import content, journal_files
+from integration.ports import free_port
+
+from ..processes import is_open
+
+START_S = 60.0
+VERSIONS = ("1.0", "1.1")
+
+
+def install(folder: Path) -> Path:
+    """Make two environments that share the packages of this one; return the folder of versions."""
+    own = Path(sys.prefix)
+    for name in VERSIONS:
+        made = folder / "versions" / name
+        (made / "bin").mkdir(parents=True)
+        (made / "bin" / "python").symlink_to(sys.executable)
+        (made / "lib").symlink_to(own / "lib")
+        shutil.copy(Path(sys.executable).with_name("twistd"), made / "bin" / "twistd")
+        with suppress(FileNotFoundError):  # not a virtual environment
+            shutil.copy(own / "pyvenv.cfg", made / "pyvenv.cfg")
+    return folder / "versions"
+
+
+class Site:
+    """The proxy, whichever process it is at the moment."""
+
+    def __init__(self, folder: Path, upstream: str, options: str = "") -> None:
+        self.folder = folder
+        self.versions = install(folder)
+        self.state = folder / "state"
+        self.port, self.admin = free_port(), free_port()
+        self.log = folder / "hospproxy.log"
+        self.most_owners = 0
+        self._file = folder / "hospproxy.toml"
+        self._file.write_text(
+            f'state_dir = "{self.state}"\n{options}\n[upstream]\nurl = "{upstream}"\n[admin]\n'
+            f'url = "http://127.0.0.1:{self.admin}"\n[[listeners]]\nurl = "https://127.0.0.1:{self.port}"\n'
+        )
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._over = Event()
+        self._watch = Thread(target=self._count_owners, daemon=True)
+        self._watch.start()
+
+    def start(self) -> None:
+        """Start the first version, as an operator does."""
+        home = self.versions / VERSIONS[0] / "bin"
+        command = [
+            home / "python",
+            "-P",
+            home / "twistd",
+            "-n",
+            "--pidfile=",
+            "hospproxy",
+            "--config",
+            self._file,
+        ]
+        with self.log.open("ab") as log:
+            started = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
+        self._started.append(started)
+        self.until(lambda: is_open(self.port) and self.serves(), "the proxy does not start")
+
+    def serves(self) -> bool:
+        """Whether a process says that it owns the folder, and lives."""
+        with suppress(OSError, ValueError, IndexError):
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            return state != "Z" and is_open(self.port)
+        return False
+
+    @property
+    def pid(self) -> int:
+        """Of the process that owns the state folder, as its lock names it."""
+        return int((self.state / "lock").read_text().split()[0])
+
+    def until(self, true: Any, problem: str, within_s: float = START_S) -> None:
+        """Wait for something.
+
+        :raise AssertionError: it did not come in time.
+        """
+        latest = time.monotonic() + within_s
+        while not true():
+            if time.monotonic() > latest:
+                raise AssertionError(f"{problem}:\n{self.text()[-3000:]}")
+            time.sleep(0.01)
+
+    def text(self) -> str:
+        """The log of all processes."""
+        return self.log.read_text(errors="replace")
+
+    def replace(self, *, back: bool) -> subprocess.Popen[str]:
+        """Begin a replacement by the other version, or a rollback."""
+        here = os.readlink(f"/proc/{self.pid}/cwd")  # it lives
+        running = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+        name = VERSIONS[VERSIONS[0] in Path(running).parts]
+        what = ["rollback"] if back else ["upgrade", "--version", name, "--versions", str(self.versions)]
+        command = [sys.executable, "-m", "hospproxy.control.cli", "--state", str(self.state), *what]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=here
+        )
+
+    def _count_owners(self) -> None:
+        """Note how many processes ever had the ledger open at once."""
+        while not self._over.wait(0.02):
+            found = [
+                each for each in Path("/proc").iterdir() if each.name.isdecimal() and self._has_ledger(each)
+            ]
+            # The look takes a while. Who had it before and after the others were seen had it together with them.
+            if len(found) > 1:
+                found = [each for each in (*found, *found) if self._has_ledger(each)][len(found) :]
+            self.most_owners = max(self.most_owners, len(set(found)))
+
+    def _has_ledger(self, process: Path) -> bool:
+        ledger = str(self.state / "ledger" / "ledger.sqlite")
+        with suppress(OSError):
+            if b"hospproxy" not in (process / "cmdline").read_bytes():
+                return False
+            for each in (process / "fd").iterdir():
+                with suppress(OSError):
+                    if os.readlink(each) == ledger:
+                        return True
+        return False
+
+    def family(self) -> list[int]:
+        """The ids of all processes of this site."""
+        found = []
+        for each in Path("/proc").iterdir():
+            with suppress(OSError):
+                if each.name.isdecimal() and str(self._file).encode() in (each / "cmdline").read_bytes():
+                    found.append(int(each.name))
+        return found
+
+    def recorded(self) -> set[str]:
+        """The request ids of all audit records."""
+        found = set()
+        for path in journal_files(self.state / "audit"):
+            for line in content(path).splitlines():
+                with suppress(ValueError):
+                    record = json.loads(line)
+                    found.add(record.get("request_id", record.get("id")))
+        return found
+
+    def stop(self) -> None:
+        """End all processes of this site."""
+        self._over.set()
+        self._watch.join()
+        for number, wait_s in ((signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)):
+            for pid in self.family():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            latest = time.monotonic() + wait_s
+            while self.family() and time.monotonic() < latest:
+                for each in self._started:
+                    each.poll()
+                time.sleep(0.05)
