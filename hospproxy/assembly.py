@@ -330,4 +330,5 @@ def _sending(
         finish_s=settings.gate.finish_s if settings.gate.enabled else None,
         check=check.read,
         large=LargeResponses(check, base.turns),
+        meter=base.metrics,
     )

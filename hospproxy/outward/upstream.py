@@ -110,6 +110,11 @@ class Upstream:
         return attempt
 
 
+def is_final(status: int) -> bool:
+    """Whether a response ends its write: `outward.retry` and `outward.writes` send nothing again after it."""
+    return status < 500 and status not in (408, 429)
+
+
 def _unchecked(_exchange: Identified, response: Response) -> tuple[Response, Json]:
     return response, ABSENT
 
@@ -132,6 +137,7 @@ class UpstreamProcessor:
         for at most this long (LastAttempt.left_behind). None: it is cancelled at once, since nothing holds its slot.
     :param check: checks a response and returns what may be passed on, and its JSON if it has decoded that.
     :param large: does the same for large responses in slices; observers then get them in pieces.
+    :param meter: counts the responses to writes.
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class UpstreamProcessor:
         finish_s: float | None = None,
         check: Callable[[Identified, Response], tuple[Response, Json]] = _unchecked,
         large: LargeResponses | None = None,
+        meter: IMeter | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
@@ -158,6 +165,7 @@ class UpstreamProcessor:
         self._finish_s = finish_s
         self._check = check
         self._large = large
+        self._meter = meter
 
     async def process(self, exchange: Identified, proceed: Proceed) -> Response:  # noqa: ARG002
         """Send the call, with the time that is left until the deadline."""
@@ -227,6 +235,8 @@ class UpstreamProcessor:
             tell(response, document)
         if (noting := self._noting(call)) is not None:
             await noting
+        if self._meter is not None and call.operation.is_write and is_final(response.status):
+            self._meter.count("upstream_writes_total")
         # After the observers, because they learn HOSP's clock from HOSP's own Date.
         return dated(tagged(call.operation, response), self._wall())
 

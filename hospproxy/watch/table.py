@@ -148,6 +148,11 @@ METRICS: tuple[Metric, ...] = (
     _counter("retries_total", "Retries.", reason=("not sent", "repeatable", "absent")),
     _counter("looks_total", "Lookups at HOSP for a write whose outcome was unknown.", result=_LOOKS),
     _counter("writes_total", "Writes, by outcome.", outcome=_WRITES),
+    _counter(
+        "upstream_writes_total",
+        "Responses of HOSP that ended a write (valid, no 5xx, 408 or 429). More than"
+        " `writes_total{outcome=\"answered\"}` shows that a write was sent again after its response.",
+    ),
     _gauge("ledger_open", "Ledger entries with an open outcome."),
     _counter(
         "claims_total",
