@@ -26,8 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill replacements simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -45,6 +44,9 @@ run: python ## start a stand-in HOSP and the proxy in front of it, and print com
 environment: python ## install everything that tests and linters need into .venv, and nothing else
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
+
+agent: environment ## prepare a CI agent: install what a build needs besides, or say what is missing
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need docker=docker.io,git
 
 # Random models, walks over all inputs, and the simulation: most of the time of all unit tests. They run without coverage,
 # which would double that time, and not in test-fast.
@@ -109,7 +111,8 @@ load: environment ## compare the same load directly at HOSP and through the prox
 	$(BIN)/python -m benchmarks.load
 
 load-short: environment ## a short load comparison (less than a minute)
-	$(BIN)/python -m benchmarks.load --short
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m benchmarks.load --short | tee $(REPORTS)/load.txt
 
 # In its own environment, because it needs an older cryptography.
 $(SSLYZE): | environment
@@ -120,7 +123,8 @@ scan-tls: environment $(SSLYZE) ## run testssl.sh and SSLyze against a proxy (mi
 	$(BIN)/python -m integration.scan_tls --sslyze $(SSLYZE)
 
 scan-tls-short: environment $(SSLYZE) ## a short TLS scan (about a minute)
-	$(BIN)/python -m integration.scan_tls --sslyze $(SSLYZE) --short
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m integration.scan_tls --sslyze $(SSLYZE) --short | tee $(REPORTS)/tls.txt
 
 slow: environment ## run hundreds of slow clients and measure their effect on other clients (six minutes)
 	$(BIN)/python -m benchmarks.slow
@@ -139,6 +143,13 @@ machines-kill: environment ## kill -9 workers and whole machines 50 times while 
 
 replacements: environment ## replace the proxy 10 times under load, and kill -9 either process at every step (six minutes)
 	$(BIN)/python -m benchmarks.replacements
+rollout-trial: environment ## roll out bad versions and good ones behind HAProxy; the bad ones must be taken back (seven minutes)
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need '/usr/sbin/haproxy=haproxy,redis-server'
+	$(BIN)/python -m benchmarks.rollout
+
+# DO='abort /var/lib/hospproxy-rollout', for example; docs/rollout.md has the commands.
+rollout: python ## roll out a version: make rollout PLAN=plan.toml OLD=1.4.0 NEW=1.5.0, or DO='status FOLDER'
+	@exec $(PYTHON) deploy/rollout $(if $(DO),$(DO),run '$(PLAN)' --old '$(OLD)' --new '$(NEW)')
 
 bench-bodies: environment ## measure how the worst bodies of every size delay another client (five minutes)
 	$(BIN)/python -m benchmarks.bodies
