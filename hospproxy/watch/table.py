@@ -151,7 +151,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "upstream_writes_total",
         "Responses of HOSP that ended a write (valid, no 5xx, 408 or 429). More than"
-        " `writes_total{outcome=\"answered\"}` shows that a write was sent again after its response.",
+        ' `writes_total{outcome="answered"}` shows that a write was sent again after its response.',
     ),
     _gauge("ledger_open", "Ledger entries with an open outcome."),
     _counter(
