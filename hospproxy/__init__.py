@@ -35,7 +35,8 @@ Modules at this level, in reading order:
 * ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``, ``collector.py``: what is taken from the system: time,
   randomness, threads, memory.
 * ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
-* ``child_process.py``, ``channel.py``: a process that this one starts, and messages between the two.
+* ``child_process.py``, ``forked_process.py``, ``channel.py``: a process that this one starts or forks, and messages
+  between the two.
 * ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,
   encryption of what is stored, the signing key of the audit trail. ``folders.py``: durable folders.
 * ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.

@@ -252,7 +252,7 @@ def _trail(base: Foundations, ends: JournalEnds | None) -> _Trail:
     noted = ends or JournalEnds.make(settings.workers)
     journal = journal_for(settings, reactor, metrics, partial(noted.publish, slot), host)
     check_writers(settings, reactor, host)
-    courier = CourierProcess(settings, reactor, metrics, journal, noted) if slot == 0 else NoCourier()
+    courier = CourierProcess(settings, reactor, metrics, journal, noted, host) if slot == 0 else NoCourier()
     return _Trail(journal=journal, courier=courier)
 
 

@@ -75,6 +75,11 @@ def no_input() -> int:
     return _opened[0]
 
 
+def forget_input() -> None:
+    """In a forked process: its parent's descriptor for ``no_input`` is closed here."""
+    _opened.clear()
+
+
 def exits_in_a_row(before: int, lived_s: float) -> int:
     """Return the number of exits in a row, with this one.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from . import clocks, collector, contract_document, signals
+from . import clocks, collector, contract_document, forked_process, signals
 from .contract import Contract
 from .worker import TaskRunner, TaskThread
 
@@ -56,6 +56,7 @@ class Host:
     :param install_signals: lets signals stop the reactor within so many seconds, and reload; see ``signals.install``.
     :param load_contract: reads a contract; see ``contract_document.load``.
     :param settle: called once the service has started.
+    :param fork: starts a process that runs a function of this one; see ``forked_process.fork``.
     :param has_courier: what follows the audit journal gets a process of its own; False: the serving process does it.
     """
 
@@ -70,6 +71,7 @@ class Host:
     install_signals: Callable[[Any, Callable[[], None], float], None] = signals.install
     load_contract: Callable[[Path | None], Contract] = contract_document.load
     settle: Callable[[], None] = collector.end_start
+    fork: forked_process.Fork = forked_process.fork
     has_courier: bool = True
 
     def token(self, size: int) -> str:

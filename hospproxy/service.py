@@ -211,8 +211,8 @@ class ProxyService(Service):
             self._lock.name_holder()  # twistd may have forked since the lock was taken
         if not self.listeners.ports:
             self.privilegedStartService()
-        journal = self.parts.journal
-        if isinstance(journal, Journal):
+        self.parts.courier.fork()  # before there are threads and an io_uring
+        if isinstance(journal := self.parts.journal, Journal):
             journal.start().addErrback(self._no_journal)
         self.parts.places.start()
         if self.parts.unfinished is not None:

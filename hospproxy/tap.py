@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -126,7 +127,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         lock = None if options["successor"] else _lock(options)
         if options.settings.workers > 1 and lock is not None:
             # The supervisor creates no files: the workers create them, as the user they run as.
-            return _supervisor(options, reactor, lock)
+            supervisor = _supervisor(options, reactor, lock)
+            if heir is not None:
+                privileges.load_late_modules()
+            return supervisor
         service = _proxy(options, reactor, lock)
         if heir is not None:
             privileges.load_late_modules()
@@ -158,7 +162,7 @@ def _lock(options: Options) -> FolderLock:
 def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> ReplaceableProxy:
     from .replacement.launch import Launch
     from .replacement.replaceable_proxy import ReplaceableProxy
-    from .service import build  # not above: the supervisor needs none of it
+    from .service import build  # not above: it is slow to import
 
     def own_pid_file(path: str) -> None:
         outer = getattr(options, "parent", None)
@@ -178,6 +182,9 @@ def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> Replaceab
 
 def _supervisor(options: Options, reactor: Any, lock: FolderLock) -> IService:
     from .workers.supervisor import Supervisor
+
+    # Workers are forked: they share the memory of what is imported here, while the process may still read it.
+    import_module("hospproxy.service")
 
     service: IService = Supervisor(options.settings, reactor, lock=lock, source=options.source)
     return service

@@ -13,6 +13,8 @@ from twisted.internet import task
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
+from hospproxy.courier.process import NAME
+
 from .http_client import ask
 from .http_receiver import Receiver
 from .indexed_lines import indexed
@@ -32,11 +34,11 @@ def couriers_of(proxy: Proxy) -> list[int]:
     for folder in Path("/proc").glob("[1-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (folder / "cmdline").read_bytes()
+            name = (folder / "comm").read_text().strip()
         except (OSError, ValueError):
             continue
         parents[int(folder.name)] = parent
-        if b"hospproxy.courier.process" in command:
+        if name == NAME:
             found.append(int(folder.name))
     below = {proxy.pid}
     for _ in range(3):

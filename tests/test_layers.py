@@ -22,8 +22,9 @@ LAYERS = (
     " contract_answers contract_document contract_permissions contract_query schema_walk identity_response answers"
     " exchange interfaces null_meter call_ids http_dates hook own_requests",
     # What a process needs of its machine: clocks, threads, files, keys, signals.
-    "clocks worker slices single_flight background channel child_process sqlite_file folders secrets encryption"
-    " signing_key origin_secrets audit_users client_endpoint outgoing_http privileges shutdown signals collector host",
+    "clocks worker slices single_flight background channel child_process forked_process sqlite_file folders secrets"
+    " encryption signing_key origin_secrets audit_users client_endpoint outgoing_http privileges shutdown signals"
+    " collector host",
     "options",
     "arrival",
     "config checks log_output",

@@ -36,6 +36,9 @@ class Courier(Protocol):
 
     reader: ITrailReader | None
 
+    def fork(self) -> None:
+        """Fork the courier process, if it is one of its own: before threads, and before any part has started."""
+
     def start(self) -> None:
         """Begin to follow the journal, which need not have started yet."""
 

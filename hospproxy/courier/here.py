@@ -31,6 +31,9 @@ class CourierHere:
         self._delivery = Delivery(settings, reactor, meter, journal, ends, host=host, slot=slot)
         self.reader: ITrailReader | None = self._delivery.reader
 
+    def fork(self) -> None:
+        pass
+
     def start(self) -> None:
         self._delivery.start()
 
@@ -45,6 +48,9 @@ class NoCourier:
     """Where there is nothing to do: the audit trail is off, or another worker starts the machine's courier."""
 
     reader: ITrailReader | None = None
+
+    def fork(self) -> None:
+        """Do nothing."""
 
     def start(self) -> None:
         """Do nothing."""

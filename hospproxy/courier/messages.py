@@ -17,10 +17,10 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     """To the courier: begin to follow the journals.
 
     :param settings: the settings, pickled. Paths in them are absolute, and secrets are included that the environment
-        no longer has. This goes from parent to child only.
+        no longer has. This goes from parent to child only. None: the process was forked and has them.
     """
 
-    settings: bytes
+    settings: bytes | None
 
     def __repr__(self) -> str:  # the settings contain secrets
         return "Start()"

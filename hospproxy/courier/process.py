@@ -1,4 +1,4 @@
-"""The courier process: ``python -P -m hospproxy.courier.process REACTOR``. Only the service starts it.
+"""The courier process. The service forks it at its start; ``python -P -m hospproxy.courier.process REACTOR`` later.
 
 It inherits a channel and the memory with the journals' ends by number, and receives everything else through the
 channel. When the channel closes it ends at once: all that it must remember is on disk.
@@ -30,6 +30,7 @@ from ..background import Background
 from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..errors import RecordFailed
 from ..folders import make_private, remove_left
+from ..forked_process import log_only_to, name_process
 from ..interfaces import IJournal
 from ..record.alerts.build_alerts import FILE as LEARNT
 from ..record.sinks.build_sinks import SinkError
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
 _log = Logger()
 LOCK: Final = "courier.lock"
 """In the folder of the positions. It is held until the process ends: a machine has one courier."""
+NAME: Final = "hosp-courier"
+"""What ``ps -o comm`` and ``top`` show."""
 NICE: Final = 10
 REPORT_S: Final = 1.0
 """Seconds between two reports. Each costs the service a tenth of a millisecond."""
@@ -115,15 +118,19 @@ class SentJournal:
 
 
 class CourierMain:
-    """The process, from start to end."""
+    """The process, from start to end.
 
-    def __init__(self, reactor: Any) -> None:
+    :param settings: of the service that it was forked from; None in an interpreter of its own.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings | None = None) -> None:
         self._reactor = reactor
         self.channel = Channel(ToCourier, self._received, lambda: leave(0))
         self._meter = SentMeter(self.channel.say)
         self._journal = SentJournal(self.channel, self._meter)
         self._ends: JournalEnds | None = None
-        self._settings: Settings | None = None
+        self._settings = settings
+        self._forked = settings is not None
         self._delivery: Delivery | None = None
         self._searches: Searches | None = None
         self._early: list[Search | Forget] = []
@@ -134,7 +141,10 @@ class CourierMain:
         """Connect to the service and wait for its messages."""
         # Counts before log lines: who reads of a failure must find it counted.
         forwarder = LogForwarder(self._reactor, self.channel, self._meter.send)
-        globalLogBeginner.beginLoggingTo([forwarder], redirectStandardIO=False)
+        if self._forked:  # it has the log observers of the service
+            log_only_to(forwarder)
+        else:
+            globalLogBeginner.beginLoggingTo([forwarder], redirectStandardIO=False)
         privileges.harden()
         self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, SingleProtocolFactory(self.channel))
         os.close(CHANNEL_FD)
@@ -144,8 +154,10 @@ class CourierMain:
     def _received(self, message: ToCourier) -> None:
         match message:
             case Start():
-                # Safe: it comes from our own parent, through a socket pair that no other process has.
-                self._settings = pickle.loads(message.settings)  # noqa: S301
+                if message.settings is not None:
+                    # Safe: it comes from our own parent, through a socket pair that no other process has.
+                    self._settings = pickle.loads(message.settings)  # noqa: S301
+                assert self._settings is not None
                 self._background.run(self._start(self._settings))
             case Kept():
                 self._journal.kept(message)
@@ -241,24 +253,33 @@ def give_way() -> None:
         ctypes.CDLL(None).syscall(number, 1, 0, _LOWEST_BEST_EFFORT)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the courier; return the exit status.
+def run(settings: Settings | None = None) -> int:
+    """Run the courier on this process's reactor; return the exit status.
 
-    :param arguments: the module of the service's reactor.
+    :param settings: if this process was forked from the service.
     """
     collector.begin_start()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    name_process(NAME)
     # A signal to the whole process group is for the service, which then tells us.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    import_module(arguments[0]).install()
     from twisted.internet import reactor
 
     running: Any = reactor
     clocks.install_monotonic(running)
-    CourierMain(running).begin()
+    CourierMain(running, settings).begin()
     running.run(installSignalHandlers=False)
     return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the courier in an interpreter of its own; return the exit status.
+
+    :param arguments: the module of the service's reactor.
+    """
+    import_module(arguments[0]).install()
+    return run()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import os
 import pickle
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,8 +19,11 @@ from twisted.python.failure import Failure
 
 from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
 from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
+from ..forked_process import CannotFork
+from ..host import REAL, Host
 from ..interfaces import IJournal, IMeter, ITrailReader
 from ..record.trail.ends import JournalEnds
+from . import process as courier_process
 from .delivery import has_searches, pause
 from .messages import (
     CHANNEL_FD,
@@ -49,6 +54,8 @@ HUNG_S: Final = 120.0
 """Seconds without a report after which the process is killed and replaced."""
 _LOOK_S: Final = 5.0
 _POLL_S: Final = 0.05
+Descriptors = dict[int, int | str]
+"""Of a process, as ``childFDs`` of ``spawnProcess``."""
 
 
 class CourierProcess:
@@ -56,19 +63,28 @@ class CourierProcess:
 
     :param journal: keeps the records of alerts.
     :param ends: how far the journals of this machine may be read.
+    :param host: forks the first process.
     """
 
     def __init__(
-        self, settings: Settings, reactor: Any, meter: IMeter, journal: IJournal, ends: JournalEnds
+        self,
+        settings: Settings,
+        reactor: Any,
+        meter: IMeter,
+        journal: IJournal,
+        ends: JournalEnds,
+        host: Host = REAL,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._host = host
         self._meter = meter
         self._journal = journal
         self._ends = ends
         self._process: ChildProcess | None = None
         self._channel: Channel | None = None
         self._ready = self._silent = self._closing = self._stopping = False
+        self._knows_settings = False
         self._exits = 0
         self._began = 0.0
         self._restart: IDelayedCall | None = None
@@ -90,8 +106,16 @@ class CourierProcess:
         """The process id; None without a process."""
         return None if self._process is None else self._process.pid
 
+    def fork(self) -> None:
+        """Fork the first process, while this one has no threads. It waits until ``start`` lets it begin.
+
+        Where that is impossible ``start`` runs a new interpreter, as it does for each later process.
+        """
+        with suppress(OSError, CannotFork):
+            self._connect(self._fork)
+
     def start(self) -> None:
-        """Start the process once the reactor runs: the ports are open by then."""
+        """Let the process begin once the reactor runs: the ports are open by then."""
         self._reactor.callWhenRunning(self._begin)
         self._looking.start(_LOOK_S, now=False)
 
@@ -138,26 +162,31 @@ class CourierProcess:
             return
         self._began = self._reactor.seconds()
         try:
-            self._spawn()
+            if self._process is None:
+                self._connect(self._spawn)
         except OSError as error:
             why = f"before it started: {error.filename or 'cannot start a process'}: {error.strerror}"
             self._reactor.callLater(0, self.ended, why)
+            return
+        assert self._channel is not None
+        self._reported.at = self._reactor.seconds()
+        settings = None if self._knows_settings else pickle.dumps(self._settings)
+        self._knows_settings = False
+        self._channel.say(Start(settings))
 
-    def _spawn(self) -> None:
-        """:raise OSError: the interpreter cannot be run, or there are too many open files or processes."""
+    def _connect(self, begin: Callable[[ChildProcess, Descriptors], None]) -> None:
+        """Start a process with a channel to it.
+
+        :raise OSError: the process cannot be started, or there are too many open files or processes.
+        """
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
             theirs.setblocking(False)
-            self._process = ChildProcess(self)
-            descriptors: dict[int, int | str] = {0: no_input(), 1: "r", 2: "r"}
-            descriptors |= {CHANNEL_FD: theirs.fileno(), ENDS_FD: self._ends.fileno()}
-            # -P: import nothing from the current folder.
-            module = type(self._reactor).__module__
-            command = [sys.executable, "-P", "-m", "hospproxy.courier.process", module]
-            self._reactor.spawnProcess(
-                self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
-            )
+            process = ChildProcess(self)
+            descriptors: Descriptors = {0: no_input(), 1: "r", 2: "r"}
+            begin(process, descriptors | {CHANNEL_FD: theirs.fileno(), ENDS_FD: self._ends.fileno()})
+            self._process = process
             # Bound to this channel: late messages of the old process may arrive after its successor has started.
             channel: Channel = Channel(
                 FromCourier,
@@ -165,9 +194,22 @@ class CourierProcess:
                 lambda: self._cut_off(channel),
             )
             self._channel = channel
-            self._reported.at = self._reactor.seconds()
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(channel))
-        channel.say(Start(pickle.dumps(self._settings)))
+
+    def _fork(self, process: ChildProcess, descriptors: Descriptors) -> None:
+        """:raise CannotFork: this process has threads."""
+        self._host.fork(self._reactor, process, self._run, descriptors)
+        self._knows_settings = True
+
+    def _run(self) -> int:
+        """Be the courier, in the forked process; return the exit status."""
+        return courier_process.run(self._settings)
+
+    def _spawn(self, process: ChildProcess, descriptors: Descriptors) -> None:
+        # -P: import nothing from the current folder.
+        module = type(self._reactor).__module__
+        command = [sys.executable, "-P", "-m", "hospproxy.courier.process", module]
+        self._reactor.spawnProcess(process, command[0], command, env=dict(os.environ), childFDs=descriptors)
 
     def _say(self, message: ToCourier) -> bool:
         """Send a message to the process; return False if there is none, or it is just starting.

@@ -1,4 +1,4 @@
-"""The process of one worker: ``python -P -m hospproxy.workers.child REACTOR SLOT``. Only the supervisor starts it.
+"""The process of one worker. The supervisor forks it; ``python -P -m hospproxy.workers.child REACTOR SLOT`` otherwise.
 
 It inherits sockets by number and receives everything else through the channel, so neither its arguments nor its
 environment contain a secret. The slot is an argument only so that a list of processes shows it.
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from .. import collector, privileges, signals
 from ..channel import Channel, LogForwarder, SingleProtocolFactory
+from ..forked_process import log_only_to, name_process
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
@@ -66,11 +67,16 @@ class Child:
         self._gathering: dict[int, Deferred[Overview]] = {}
         self._drain_s = 0.0
 
-    def begin(self) -> None:
-        """Connect to the supervisor and wait for its messages."""
-        globalLogBeginner.beginLoggingTo(
-            [LogForwarder(self._reactor, self.channel)], redirectStandardIO=False
-        )
+    def begin(self, forked: bool = False) -> None:
+        """Connect to the supervisor and wait for its messages.
+
+        :param forked: this process has the log observers of the supervisor.
+        """
+        forwarder = LogForwarder(self._reactor, self.channel)
+        if forked:
+            log_only_to(forwarder)
+        else:
+            globalLogBeginner.beginLoggingTo([forwarder], redirectStandardIO=False)
         for trouble in privileges.harden():
             print(f"hospproxy: warning: could not give up a privilege: {trouble}", file=sys.stderr)
         self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, SingleProtocolFactory(self.channel))
@@ -181,23 +187,32 @@ def _said(failure: Failure) -> None:
     failure.printTraceback(file=sys.stderr)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run a worker; return the exit status.
+def run(slot: str, forked: bool = False) -> int:
+    """Run a worker on this process's reactor; return the exit status.
 
-    :param arguments: the module of the supervisor's reactor, and the slot.
+    :param slot: for the name of the process.
+    :param forked: this process was forked from the supervisor.
     """
     collector.begin_start()
-    module = import_module(arguments[0])
-    module.install()
+    name_process(f"hosp-worker-{slot}")
     from twisted.internet import reactor
 
     running: Any = reactor
     child = Child(running)
-    child.begin()
+    child.begin(forked)
     running.run()
     if child.left:
         leave(1)
     return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a worker in an interpreter of its own; return the exit status.
+
+    :param arguments: the module of the supervisor's reactor, and the slot.
+    """
+    import_module(arguments[0]).install()
+    return run(arguments[1])
 
 
 if __name__ == "__main__":

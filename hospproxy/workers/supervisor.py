@@ -13,12 +13,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from .. import clocks, signals
+from .. import clocks, forked_process, signals
 from ..arrival.listeners import ListenerError
 from ..background import Background
 from ..config import Settings
 from ..control.control_server import ControlServer
 from ..control.owner import Replaceable
+from ..forked_process import Fork
 from ..options.source import NO_SOURCE, OptionsSource
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, leave_at_exit
@@ -39,6 +40,7 @@ class Supervisor(Service):
     :param leave_with: sets the exit status for when the process has ended in order.
     :param source: where the settings come from.
     :param lock: of the state folder. Workers inherit it, so no new proxy starts while an old worker still runs.
+    :param fork: starts a worker; see ``forked_process.fork``.
     """
 
     name = "hospproxy"
@@ -50,6 +52,7 @@ class Supervisor(Service):
         leave_with: Callable[[int], None] | None = None,
         lock: FolderLock | None = None,
         source: OptionsSource = NO_SOURCE,
+        fork: Fork = forked_process.fork,
     ) -> None:
         clocks.install_monotonic(reactor)
         self._settings = self.settings = settings
@@ -59,6 +62,7 @@ class Supervisor(Service):
         self.source = source
         self.replaceable: Replaceable | None = None
         self._control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
+        self._fork = fork
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
         self._posts: list[WorkerSlot] = []
@@ -93,7 +97,9 @@ class Supervisor(Service):
         for slot in range(self._settings.workers):
             sockets = (self._clients, self._admin if slot == 0 else ())
             self._posts.append(
-                WorkerSlot(slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno())
+                WorkerSlot(
+                    slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno(), self._fork
+                )
             )
         # Install twice: a reactor that starts to run replaces the handlers with its own.
         stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S

@@ -12,9 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from .. import forked_process
 from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
 from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
+from ..forked_process import CannotFork, Fork
 from ..watch.merge import Snapshot
+from . import child
 from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD
 from .messages import (
     FromWorker,
@@ -51,6 +54,7 @@ class WorkerSlot:
     :param settings: pickled.
     :param lock: descriptor of the state folder's lock, which the worker holds too.
     :param ends: descriptor of the memory in which workers note how far their journals are on disk.
+    :param fork: starts a process; see ``forked_process.fork``.
     :ivar restarts: how often the worker was replaced.
     :ivar failures: how often the worker did not answer ``SnapshotQuestion`` in time.
     :ivar served: a process in this slot has served at some time.
@@ -65,8 +69,10 @@ class WorkerSlot:
         sockets: tuple[Sequence[socket.socket], Sequence[socket.socket]],
         lock: int | None = None,
         ends: int | None = None,
+        fork: Fork = forked_process.fork,
     ) -> None:
         self.slot = slot
+        self._fork = fork
         self._reactor = reactor
         self._chief = chief
         self._settings = settings
@@ -116,12 +122,10 @@ class WorkerSlot:
             descriptors[ENDS_FD] = no_input() if self._ends is None else self._ends
             for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
                 descriptors[index] = each.fileno()
-            # -P: import nothing from the current folder.
-            module = type(self._reactor).__module__
-            command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
-            self._reactor.spawnProcess(
-                self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
-            )
+            try:
+                self._fork(self._reactor, self._process, self._run, descriptors)
+            except CannotFork:
+                self._spawn(self._process, descriptors)
             # Bound to this channel: late messages of the old process may arrive after its successor has started.
             channel: Channel = Channel(
                 FromWorker,
@@ -131,6 +135,16 @@ class WorkerSlot:
             self._channel = channel
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(channel))
         channel.say(StartWorker(self.slot, self._settings, len(clients), len(admin)))
+
+    def _run(self) -> int:
+        """Be a worker, in the forked process; return the exit status."""
+        return child.run(str(self.slot), forked=True)
+
+    def _spawn(self, process: ChildProcess, descriptors: dict[int, int | str]) -> None:
+        # -P: import nothing from the current folder.
+        module = type(self._reactor).__module__
+        command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
+        self._reactor.spawnProcess(process, command[0], command, env=dict(os.environ), childFDs=descriptors)
 
     def start_again(self) -> float:
         """Replace a process that has exited, at once or after a pause; return the pause in seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from hospproxy.courier.messages import (
 from hospproxy.courier.supervised import HUNG_S, CourierProcess
 from hospproxy.courier.told import SILENT_S
 from hospproxy.errors import RecordFailed
+from hospproxy.forked_process import CannotFork
+from hospproxy.host import Host
 from hospproxy.record.search.rows import IndexAway
 from hospproxy.record.trail.ends import JournalEnds
 from hospproxy.record.trail.follower import Cursor
@@ -162,6 +165,51 @@ class Starting(Case):
         [process] = self.reactor.started
         self.report(process)
         self.assertEqual(self.value("up"), 1)
+
+
+class Forking(Case):
+    """The first process is forked by the service, before it has threads."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.trouble: Exception | None = None
+        host = Host(fork=self.fork)
+        self.courier = CourierProcess(
+            self.settings, self.reactor, self.metrics, self.journal, self.ends, host
+        )
+
+    def fork(self, _reactor: Any, process: Any, run: Any, descriptors: Any) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.assertEqual(run, self.courier._run)
+        self.reactor.started.append(Fake(process, ["fork"], {}, descriptors))
+
+    def test_it_waits_until_the_ports_are_open(self) -> None:
+        self.courier.fork()
+        [process] = self.reactor.started
+        self.assertEqual(sorted(process.descriptors), [0, 1, 2, 3, 4])
+        self.assertEqual(process.heard(), [])
+        self.courier.start()
+        self.assertEqual(process.heard(), [])
+        self.reactor.run()
+        self.assertEqual(process.heard(), [Start(None)])
+        self.assertEqual(len(self.reactor.started), 1)
+
+    def test_its_successor_is_a_new_interpreter(self) -> None:
+        self.courier.fork()
+        process = self.begin()
+        process.ends(signal=9)
+        self.reactor.advance(0)
+        self.assertEqual([each.command[0] for each in self.reactor.started], ["fork", sys.executable])
+        [start] = self.reactor.started[1].heard()
+        self.assertEqual(pickle.loads(start.settings), self.settings)
+
+    def test_where_no_fork_is_possible_a_new_interpreter_is_started(self) -> None:
+        for self.trouble in (CannotFork(), OSError(11, "Resource temporarily unavailable")):
+            self.courier.fork()
+            self.assertEqual(self.reactor.started, [])
+        process = self.begin()
+        self.assertEqual(process.command[0], sys.executable)
 
 
 class Watching(Case):

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
+from hospproxy.forked_process import CannotFork
 from hospproxy.watch.merge import MetricFamily, MetricSeries, Snapshot
 from hospproxy.workers.child import LOCK_FD
 from hospproxy.workers.messages import (
@@ -72,6 +73,11 @@ class Fake:
         self.process.processEnded(Failure(done))
 
 
+def no_fork(*_: Any) -> None:
+    """Make each worker a fake process of a new interpreter."""
+    raise CannotFork
+
+
 class Reactor(MemoryReactorClock):
     """Starts fake processes."""
 
@@ -116,7 +122,7 @@ class Case(SynchronousTestCase):
         for each in (bound, signals):
             each.start()
             self.addCleanup(each.stop)
-        self.supervisor = Supervisor(self.settings, self.reactor, self.statuses.append)
+        self.supervisor = Supervisor(self.settings, self.reactor, self.statuses.append, fork=no_fork)
 
     def bound(self, urls: Any) -> tuple[Any, ...]:
         made = []
@@ -161,7 +167,7 @@ class Starting(Case):
     def test_every_worker_holds_the_lock_of_the_state_folder_too(self) -> None:
         lock = mock.Mock()
         lock.fileno.return_value = 77
-        self.supervisor = Supervisor(self.settings, self.reactor, self.statuses.append, lock)
+        self.supervisor = Supervisor(self.settings, self.reactor, self.statuses.append, lock, fork=no_fork)
         self.assertEqual([each.descriptors[LOCK_FD] for each in self.begin()], [77] * self.workers)
         lock.name_holder.assert_called_once_with()
 
