@@ -1,6 +1,6 @@
 """Checks of the audit sinks' keys: combinations that cannot work or are risky.
 
-Pure, except that they look whether boto3 and psycopg are installed.
+Pure, except that they look whether boto3, psycopg and SQLAlchemy are installed.
 """
 
 from __future__ import annotations
@@ -109,10 +109,12 @@ def databases(settings: Settings) -> Iterator[Finding]:
     section = settings.audit_database
     if not section.enabled:
         return
-    if section.url and find_spec("psycopg") is None:
+    missing = [name for name in ("psycopg", "sqlalchemy") if section.url and find_spec(name) is None]
+    if missing:
         yield (
             "audit_database.url",
-            "PostgreSQL needs psycopg, which is not installed: pip install hospproxy[postgresql]",
+            f"PostgreSQL needs packages that are not installed ({', '.join(missing)}):"
+            " pip install hospproxy[postgresql]",
         )
     if section.password_file is not None and not section.url:
         yield (

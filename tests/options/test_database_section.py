@@ -16,7 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy import checks
 from hospproxy.config import ConfigError, Settings, UpstreamSettings, load
 from hospproxy.options import sink_checks
-from hospproxy.options.database_section import DatabaseSettings
+from hospproxy.options.database_section import DatabaseSettings, _read_url
+from hospproxy.record.commands.query import source_of
+from hospproxy.record.commands.sources import SourceError
 from hospproxy.record.database.build_database import reader_for, target_of, writer_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,17 @@ class CheckTests(Case):
         password.write_text("secret\n")
         self.assertEqual(self.paths(), [])
         self.assertEqual(self.paths(url=URL, password_file=password), [])
+
+    def test_without_sqlalchemy_the_options_are_read_and_the_check_says_what_is_missing(self) -> None:
+        with mock.patch.dict(sys.modules, {"hospproxy.database_url": None}):
+            self.assertEqual(_read_url(URL), URL)
+        with mock.patch.dict(sys.modules, {"hospproxy.record.commands.indexed": None}):
+            self.assertRaisesRegex(SourceError, "needs the package sqlalchemy", source_of, URL, None)
+        found = lambda name: None if name == "sqlalchemy" else mock.Mock()  # noqa: E731
+        with mock.patch.object(sink_checks, "find_spec", found):
+            [(path, words)] = sink_checks.databases(self.with_section(url=URL))
+        self.assertEqual(path, "audit_database.url")
+        self.assertIn("(sqlalchemy): pip install hospproxy[postgresql]", words)
 
     def test_psycopg_is_missing(self) -> None:
         """Reported at the start, not with the first batch."""

@@ -17,6 +17,7 @@ from .indexed_folder import folder_source
 from .look_record import LookFailed, keep, look, who_asks
 from .sources import RowSource, SourceError, say
 
+_INSTALL = "pip install 'hospproxy[postgresql]'"
 _WORDS = {
     "patient": "id of a patient; also matches lists that held the patient",
     "staff": "id or exact name of a member of staff whose password HOSP accepted",
@@ -145,8 +146,10 @@ def source_of(text: str, password_file: Path | None, index: Path | None = None) 
     :raise SourceError: the text is none of these.
     """
     if "://" in text:
-        from .indexed import database_of  # SQLAlchemy is slow to import
-
+        try:
+            from .indexed import database_of  # SQLAlchemy is slow to import
+        except ImportError:
+            raise SourceError(f"PostgreSQL needs the package sqlalchemy: {_INSTALL}") from None
         return database_of(text, password_file)
     path = Path(text)
     if path.is_dir():
