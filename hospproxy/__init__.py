@@ -9,6 +9,7 @@ Follow a request through the packages:
 * ``record/``: the audit trail of every request.
 * ``courier/``: a process that does everything after the record is on disk: sinks, index, searches, alerts, retention.
 * ``watch/``: health, metrics, the admin listener and the audit page.
+* ``traces/``: which requests are traced, and how their spans reach a collector.
 * ``sharing/``: state that workers and machines share in one Redis.
 * ``workers/``: several worker processes on one machine.
 * ``replacement/``: another version takes the place of the running one.
@@ -28,6 +29,7 @@ Modules at this level, in reading order:
   ``log_output.py``: level, format and limit of the log.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
   ``schema_walk.py``: read the contract document and check values by it.
+* ``trace_context.py``, ``spans.py``: the fields and the spans of a trace.
 * ``call_ids.py``, ``identity_response.py``, ``tags.py``: read a call's patient and record ids, and the caller's
   identity; name what a cache entry depends on.
 * ``audit_users.py``, ``database_url.py``: the users of the audit page, and the URL of its database.

@@ -82,6 +82,7 @@ from .record.trail.ends import JournalEnds
 from .record.trail.journal import Journal
 from .record.trail.null_journal import NullJournal
 from .secrets import MasterKey
+from .traces.build_traces import Traces, traces_for
 from .watch.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Parts:
     writes: Writes
     screening: ScreeningNotes
     chain: Chain
+    traces: Traces
 
 
 @frozen(slots=True, kw_only=True)
@@ -207,6 +209,7 @@ def assemble(
             "outward.upstream": _sending(base, upstream, observed, outside, knowledge),
         },
     )
+    traces = traces_for(settings, reactor, host, base.metrics)
     chain = Chain(
         processors,
         own_requests=base.own_requests,
@@ -216,6 +219,7 @@ def assemble(
         deadline_s=settings.deadline_s,
         limit=validation.body_limit,
         meter=base.metrics,
+        tracer=traces.tracer,
     )
     return Parts(
         metrics=base.metrics,
@@ -238,6 +242,7 @@ def assemble(
         writes=writes,
         screening=screening,
         chain=chain,
+        traces=traces,
     )
 
 

@@ -18,8 +18,10 @@ from .exchange import Called, Deadline, Exchange, Identified
 from .interfaces import AnyStage, IHandler, IMeter, PassesOn, Proceed, ProceedTo, Processor, Repeats, Stage
 from .messages import Request, Response
 from .own_requests import OwnRequests, nowhere
+from .record.describe import status_of
 from .repeat import Shortcut, shortcut_of
 from .retry_after import with_retry_after
+from .traces.tracer import Tracer
 from .watch.requests import count_request, counter_of
 
 ORDER = (
@@ -91,6 +93,7 @@ class Chain:
     :param wall: seconds since the epoch, for audit records.
     :param deadline_s: seconds that a client's request may take.
     :param limit: maximum bytes of content for a method and path.
+    :param tracer: traces the requests of clients; None: nothing is traced.
     """
 
     def __init__(
@@ -104,7 +107,9 @@ class Chain:
         deadline_s: float,
         limit: Callable[[str, bytes], int],
         meter: IMeter,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._answers = answers
         self._clock = clock
         self._wall = wall
@@ -140,6 +145,8 @@ class Chain:
     def handle(self, request: Request) -> Deferred[Response]:
         """Return the response to a client's request (IHandler)."""
         exchange = self._exchange(request)
+        if self._tracer is not None:
+            self._tracer.begin(exchange)
         return self._run(exchange, self._whole)
 
     def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:
@@ -193,7 +200,10 @@ class Chain:
                 outcome = error
                 raise
             finally:
-                count_request(self._meter, exchange, outcome, self._clock.seconds() - exchange.arrived)
+                now = self._clock.seconds()
+                count_request(self._meter, exchange, outcome, now - exchange.arrived)
+                if self._tracer is not None:
+                    self._tracer.end(exchange, status_of(outcome), now)
 
         def left(_answer: Deferred[Response]) -> None:
             exchange.presence.leave(self._clock.seconds())

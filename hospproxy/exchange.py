@@ -17,6 +17,7 @@ from .contract import Operation
 from .late_responses import AbandonedAttempt, LateResponses
 from .messages import ABSENT, Identity, IdentityCertainty, Json, Priority, Request
 from .repeat import HitAgain
+from .spans import RequestSpans
 from .words import CacheWord
 
 
@@ -65,6 +66,7 @@ class Trace:
     :param reference: names a write whose outcome is unknown, or the screening result that a note stores.
     :param break_glass: the reason given for a request that a permission rule would have refused.
     :param shown: HOSP had shown the record of this DELETE to its author; so if it is not found now, it was deleted.
+    :param spans: makes the spans of this request; None: it is not traced.
     """
 
     call: Call | None = None
@@ -84,6 +86,7 @@ class Trace:
     reference: str | None = None
     break_glass: str | None = None
     shown: bool = False
+    spans: RequestSpans | None = field(default=None, repr=False)
 
     @property
     def certainty(self) -> IdentityCertainty:

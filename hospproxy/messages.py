@@ -117,6 +117,7 @@ class Client:
     :param certificate: the client certificate; None if the client was not asked or has none.
     :param via: the Via entries for the request's way here (RFC 9110 §7.6.3), up to the protocol by which it arrived;
         the proxy's own name follows. "" for a request that no client sent.
+    :param trace: fields with which an attempt at HOSP continues the trace (W3C Trace Context); empty: none.
     """
 
     peer: str = ""
@@ -127,6 +128,7 @@ class Client:
     request_id: str = ""
     certificate: ClientCertificate | None = None
     via: str = ""
+    trace: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def origin(self) -> str:

@@ -68,6 +68,7 @@ class OwnRequests:
                 identity=identity,
                 record_id=call.record_id,
                 reference=reference,
+                spans=first.trace.spans,
             ),
             aftermath=LateResponses() if aftermath is None else aftermath,
             call=call,

@@ -19,7 +19,7 @@ from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import TrustedProxies
 from .arrival.listener_context import ListenerContext
 from .arrival.listeners import ListenerError, Listeners
-from .arrival.shortcuts import Shortcuts
+from .arrival.sampled_shortcuts import shortcuts_of
 from .arrival.tls.certificates import CertificateError
 from .assembly import assemble
 from .background import Background
@@ -124,24 +124,24 @@ class ProxyService(Service):
         self.replaceable: Replaceable | None = None
         # The owner of the state folder, so not a worker of a supervisor.
         self.control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
-        self.parts = assemble(
+        self.parts = parts = assemble(
             settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
         )
-        limits = within_descriptors(settings.arrival, open_files())
         new_id = lambda: host.token(16)  # noqa: E731
         house = ListenerContext(
             handler=self.parts.chain,
             clock=reactor,
-            limits=limits,
+            limits=within_descriptors(settings.arrival, open_files()),
             trust=trust_of(settings),
             public_hosts=PublicHosts.of(settings.public_hosts),
             wall=host.wall,
             new_id=new_id,
             meter=self.parts.metrics,
-            shortcuts=Shortcuts(
-                settings.cache.shortcuts, reactor, host.wall, new_id, self.parts.metrics, host.entropy(32)
+            shortcuts=shortcuts_of(
+                parts.traces.sampler, settings.cache.shortcuts, reactor, host.wall, new_id, parts.metrics,
+                host.entropy(32),
             ),
-        )
+        )  # fmt: skip
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
         self.left: list[str] = []
@@ -150,14 +150,13 @@ class ProxyService(Service):
         # Worker 0 runs the admin listener for all workers.
         runs_admin = settings.admin.enabled and seat.slot == 0
         self.audit_page = self._audit_page() if runs_admin else None
-        metrics = self.parts.metrics
         self.status = status_for(
-            settings, reactor, host, self.health, metrics, self.parts.journal, seat, self.parts.shared
+            settings, reactor, host, self.health, parts.metrics, parts.journal, seat, parts.shared
         )
         self.admin = self._admin() if runs_admin else None
-        metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
-        metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
-        metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
+        parts.metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
+        parts.metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
+        parts.metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
 
     def _health(self) -> Health:
         journal, shared = self.parts.journal, self.parts.shared
@@ -369,6 +368,7 @@ class ProxyService(Service):
                 "audit page", lambda _: self.audit_page.stop() if self.audit_page is not None else None, 0.25
             ),
             Step("status", lambda _: self.status.stop(), 0.25),
+            Step("traces", lambda has_s: parts.traces.stop(has_s * 0.8)),
             # Alerts are records too: they are raised before the journal is closed.
             Step("alerts", lambda has_s: parts.courier.noticed(has_s * 0.8), 0.25),
             Step("journal", lambda _: parts.journal.close(), 1.5),

@@ -29,6 +29,9 @@ PlacesResult = Literal["done", "away", "nonsense"]
 RefusedValue = Literal["unknown_key", "damaged", "nonsense"]
 """Why a value in Redis was rejected."""
 
+SpanResult = Literal["sent", "failed", "dropped"]
+"""What became of a span."""
+
 Signal = Literal["traffic", "refusals", "errors", "hosp_errors", "hosp_latency"]
 """What a surge is noticed by."""
 

@@ -14,6 +14,7 @@ In reading order:
 * ``factory.py``, ``http1.py``: one protocol instance per connection; it does the I/O and tells the table what happened.
 * ``supervised.py``, ``client_deadline.py``: what the sweep and the shutdown may do to a connection, and its deadline.
 * ``shortcuts.py``: answers a head that was seen before, without parsing it (docs/adr/0034).
+* ``sampled_shortcuts.py``: leaves requests that are traced to the chain (docs/adr/0049).
 * ``line.py``, ``head.py``, ``fields.py``, ``authority.py``: parse and judge a request head. Pure functions.
 * ``body.py``, ``deferred_body.py``: decode and count the body; hold it back until a processor asks for it.
 * ``admission.py``, ``plain.py``: accept or refuse a request that was parsed (host, scheme, memory).

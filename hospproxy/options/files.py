@@ -17,6 +17,7 @@ from ..signing_key import Signer
 from .admin_section import AdminSettings
 from .listeners_section import ListenerSettings
 from .sections import Settings
+from .traces_section import read_headers
 
 if TYPE_CHECKING:
     from ..contract import Contract
@@ -49,6 +50,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
         ("upstream.ca_file", settings.upstream.ca_file),
         ("audit_http.ca_file", settings.audit_http.ca_file),
         ("alerts.webhook_ca_file", settings.alerts.webhook_ca_file),
+        ("traces.ca_file", settings.traces.ca_file),
     ):
         if ca_file is not None:
             try:
@@ -64,6 +66,11 @@ def errors(settings: Settings) -> Iterator[Finding]:
                 read_secret(secret)
             except KeyFileError as error:
                 yield where, str(error)
+    if settings.traces.headers_file is not None:
+        try:
+            read_headers(settings.traces.headers_file)
+        except (OSError, ValueError) as error:
+            yield "traces.headers_file", str(error)
     database = settings.audit_database
     if database.enabled and database.password_file is not None:
         try:
@@ -83,6 +90,7 @@ def warnings(settings: Settings) -> Iterator[Finding]:
             yield from out_of_date(f"{path}.certificate_file", first)
         yield from exposed(f"{path}.private_key_file", listener.private_key_file)
     yield from exposed("audit_database.password_file", settings.audit_database.password_file)
+    yield from exposed("traces.headers_file", settings.traces.headers_file)
 
 
 def out_of_date(key: str, certificate: x509.Certificate) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ from .plugins_section import AuditPluginSettings
 from .redis_section import RedisSettings
 from .status_section import StatusSettings
 from .syslog_section import SyslogSettings
+from .traces_section import TracesSettings
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -354,6 +355,7 @@ class Settings:
     admin: AdminSettings = Factory(AdminSettings)
     status: StatusSettings = Factory(StatusSettings)
     log: LogSettings = Factory(LogSettings)
+    traces: TracesSettings = Factory(TracesSettings)
 
     @property
     def master_key_path(self) -> Path:

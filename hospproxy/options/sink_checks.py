@@ -83,6 +83,16 @@ def alerts(settings: Settings) -> Iterator[Finding]:
         yield "alerts.webhook_ca_file", "it is only for an https:// alerts.webhook_url"
 
 
+def traces(settings: Settings) -> Iterator[Finding]:
+    """Find keys of [traces] that do not fit together."""
+    given = settings.traces
+    for name in ("headers_file", "ca_file"):
+        if given.endpoint is None and getattr(given, name) is not None:
+            yield f"traces.{name}", "it has no effect without traces.endpoint"
+    if given.endpoint is not None and given.ca_file is not None and not given.endpoint.startswith("https:"):
+        yield "traces.ca_file", "it is only for an https:// traces.endpoint"
+
+
 def writers(settings: Settings) -> Iterator[Finding]:
     """Find HTTP and plugin sinks that cannot work, and sinks that have no trail to send."""
     http = settings.audit_http
@@ -155,5 +165,5 @@ def unheard(settings: Settings) -> Iterator[Finding]:
         yield "alerts.webhook_url", "names of staff are sent there unencrypted: use https"
 
 
-ERRORS = (errors, writers, databases, alerts)
+ERRORS = (errors, writers, databases, alerts, traces)
 WARNINGS = (warnings, open_record, unheard)

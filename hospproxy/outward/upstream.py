@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet import task
@@ -19,6 +19,7 @@ from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..late_responses import AbandonedAttempt, Outcome
 from ..messages import ABSENT, Client, Json, Response
 from ..options.sections import UpstreamSettings
+from ..spans import AttemptSpan
 from ..words import status_class
 from .abandoned import AttemptWait
 from .attempt import Attempt
@@ -204,20 +205,57 @@ class UpstreamProcessor:
                 exchange.last_attempt.left_behind = AbandonedAttempt(over, heard=False)
             raise
 
-    async def _attempt(
+    def _attempt(
         self,
         exchange: Identified,
         call: Call,
         began: float,
         timeout_s: float,
         on_sent: Callable[[], None] = lambda: None,
+    ) -> Coroutine[Any, Any, Response]:
+        spans = exchange.trace.spans
+        if spans is None:
+            return self._sent(exchange, call, exchange.request.client, began, timeout_s, on_sent)
+        span = spans.attempt(call.operation.method, call.operation.template, exchange.own, began)
+        return self._traced(span, exchange, call, began, timeout_s, on_sent)
+
+    async def _traced(
+        self,
+        span: AttemptSpan,
+        exchange: Identified,
+        call: Call,
+        began: float,
+        timeout_s: float,
+        on_sent: Callable[[], None],
+    ) -> Response:
+        """Make an attempt, and end its span."""
+        status, outcome = None, "cancelled"
+        client = span.sent_by(exchange.request.client)
+        try:
+            response = await self._sent(exchange, call, client, began, timeout_s, on_sent)
+            status, outcome = response.status, ""
+            return response
+        except ProxyError as error:
+            outcome = error.outcome
+            raise
+        finally:
+            span.end(self._clock.seconds(), status, outcome)
+
+    async def _sent(
+        self,
+        exchange: Identified,
+        call: Call,
+        client: Client,
+        began: float,
+        timeout_s: float,
+        on_sent: Callable[[], None],
     ) -> Response:
         def sent() -> None:
             exchange.last_attempt.sent_at = self._clock.seconds()
             on_sent()
 
         try:
-            response = await self._upstream.send(call, exchange.request.client, timeout_s, on_sent=sent)
+            response = await self._upstream.send(call, client, timeout_s, on_sent=sent)
         except (NotSent, FailedAfterSending) as error:
             if isinstance(error, NotSent) or error.timed_out:
                 self._silent()

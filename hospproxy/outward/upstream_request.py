@@ -129,6 +129,7 @@ def build_message(call: Call, client: Client, target: UpstreamTarget, name: str 
         headers.append((b"Via", _octets(f"{client.via} {name}")))
     if client.request_id:
         headers.append((b"X-Request-Id", _octets(client.request_id)))
+    headers += client.trace
     if call.authorization is not None:
         headers.append((b"Authorization", call.authorization))
     if body is not None:

@@ -298,6 +298,12 @@ METRICS: tuple[Metric, ...] = (
         signal=get_args(words.Signal),
     ),
     _counter("surges_total", "Surges that were noticed.", signal=get_args(words.Signal)),
+    _counter(
+        "trace_spans_total",
+        "Spans of [traces](traces.md): `sent` to the collector; `failed`: in a POST that it did not take; `dropped`:"
+        " too many waited.",
+        result=get_args(words.SpanResult),
+    ),
     _counter("alerts_total", "Alerts, by [rule](alerts.md).", "rule"),
     _gauge("alerts_recent", "Alerts of the last hour."),
     _counter("noticing_failures_total", "Failures of alert rules, and alerts that could not be recorded."),
