@@ -46,11 +46,15 @@ class DistinctCounter:
         before = len(seen)
         seen[key] = now
         seen.move_to_end(key)
-        self._forget_old(seen, now)
-        self._entries += len(seen) - before
-        while self._entries > self._max_entries or len(self._subjects) > self._max_subjects:
-            self._entries -= len(self._subjects.popitem(last=False)[1])
-        return len(seen)
+        oldest = seen[next(iter(seen))]
+        if len(seen) > self._most or not now - self._window_s < oldest <= now + self._window_s:
+            self._forget_old(seen, now)
+        count = len(seen)
+        if count != before:
+            self._entries += count - before
+            while self._entries > self._max_entries or len(self._subjects) > self._max_subjects:
+                self._entries -= len(self._subjects.popitem(last=False)[1])
+        return count
 
     def _forget_old(self, seen: OrderedDict[Subject, float], now: float) -> None:
         while len(seen) > self._most:
