@@ -111,7 +111,10 @@ def _split(stage: Stage, fault: Fault, where: str) -> None:
         stage.later(fault.for_s, link.heal)
 
 
-def _hosp(stage: Stage, fault: Fault, _: str) -> None:
+def _hosp(stage: Stage, fault: Fault, how: str) -> None:
+    if how == "silent":
+        stage.hosp.silent_until = stage.simulation.seconds() + fault.for_s
+        return
     stage.hosp.go_away()
     stage.later(fault.for_s, stage.hosp.begin)
 

@@ -259,6 +259,16 @@ def _often_behind(chance: random.Random, plan: Plan) -> list[Fault]:
     return found
 
 
+def _early_outage(_chance: random.Random, _plan: Plan) -> list[Fault]:
+    return [Fault(5.0, "hosp away", 0, 10.0)]
+
+
+def _silences(chance: random.Random, plan: Plan) -> list[Fault]:
+    """HOSP accepts requests, and sends no response for a while."""
+    at = round(chance.uniform(plan.calm_at * 0.65, plan.calm_at - 20.0), 3)
+    return [Fault(at, "hosp silent", 0, 18.0)]
+
+
 def _kills_in_the_ledger(chance: random.Random, plan: Plan) -> list[Fault]:
     """A process is often killed just before or after a task of its ledger."""
     found = []
@@ -287,6 +297,7 @@ DRAWERS: Mapping[str, Drawer] = {
     "deaths": _deaths, "clocks": _clocks, "disks": _disks, "networks": _networks, "outages": _outages,
     "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
     "HOSP's clock": _clock_of_hosp, "passwords behind": _passwords_behind, "slow disk": _slow_disk,
-    "often behind": _often_behind, "kills in the ledger": _kills_in_the_ledger,
+    "early outage": _early_outage, "silences": _silences, "often behind": _often_behind,
+    "kills in the ledger": _kills_in_the_ledger,
 }  # fmt: skip
 """Kinds of faults by name, for scenes; those that an ordinary world may have are in `_faults`."""

@@ -30,6 +30,7 @@ class Premises:
     :param filters: which filters HOSP applies: ``all``, or ``own``: `hospital_id` of patients, `patient_id` of notes.
     :param says: unusual features of HOSP's responses: ``no_date``, ``no_cache``, ``ranges``.
     :param fails: ``definitely``: HOSP's only failures are 500s, which it sends when it has finished.
+    :param retries: how often requests may be repeated within a minute, whatever their number (`retry.budget_min`).
     """
 
     late_commit_s: float = 25.0
@@ -42,6 +43,7 @@ class Premises:
     filters: str = "all"
     says: tuple[str, ...] = ()
     fails: str = ""
+    retries: int = 50
     at: float = 0.0
 
 
@@ -153,6 +155,7 @@ class InHand:
         did, and keeps working) or ``ends``.
     :param request: counts HOSP's requests.
     :param via: whether the request said that it came through a proxy.
+    :param status: of the whole response that HOSP sent when it ended; 0: it sent none.
     """
 
     at: float
@@ -162,6 +165,7 @@ class InHand:
     target: str = ""
     request_id: str = ""
     via: bool = True
+    status: int = 0
 
 
 @frozen

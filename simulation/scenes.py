@@ -139,6 +139,18 @@ SCENES: Mapping[str, Scene] = {
         args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}},
     ),
     "unknown names that leave": Scene(("flood", "guess"), rate=0.5, mean_s=4.0),
+    "guesses that leave": Scene(
+        ("guess",), rate=1.0, mean_s=0.8, even=True,
+        args={"guess": {"name": "", "same": True, "leave_after_s": [0.1, 0.3, 5.0], "pause": [1.5, 2.5]}},
+    ),
+    # Each thing is read seldom, so that most of what is in memory has expired.
+    "silent HOSP": Scene(("read",), {}, ("silences",), busy_s=200.0, rate=1.0, mean_s=0.2, args={
+        "read": {"target": [f"/notes/{id_}" for id_ in range(1, 13)], "reload": False, "leave_after_s": None},
+    }),
+    "500s after an outage": Scene(
+        ("read",), {"error_before": 0.1}, ("early outage",), {"retries": 10}, rate=3.0, mean_s=0.1,
+        args={"read": {"reload": True}},
+    ),
     "slow deletes": Scene(("delete",), rate=1.5, mean_s=6.0, even=True),
     "odd answers": Scene(
         ("note", "edit"),

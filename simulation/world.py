@@ -67,6 +67,7 @@ class World:
             marked=world.get("marked", False), shape=plan.shape, calm_at=plan.calm_at,
             filters="own" if world.get("passes_over") else "all", says=tuple(world.get("says", ())),
             fails="definitely" if plan.hosp.kinds <= DEFINITE and not plan.hosp.slow else "",
+            retries=world.get("retries", 50),
         )  # fmt: skip
         self.history.add(premises)
         self.clients = simulation.host("clients", CLIENTS_ADDRESS)
@@ -138,11 +139,13 @@ class World:
 
     def _options(self, machine: int) -> str:
         redis = "" if self.redis is None else f'[redis]\nenabled = true\nurl = "redis://{REDIS_ADDRESS}:6379"'
+        retries = self.plan.world.get("retries")
+        budget = "" if retries is None else f"[retry]\nbudget_min = {retries}\nbudget_ratio = 0.0\n"
         workers = "workers = 2" if self.plan.shape == "workers" else ""
         place = self.machines[machine]
         return OPTIONS.format(
             state=place.state_dir, address=place.address, redis=redis, workers=workers,
-            index=str(self.plan.world.get("index", False)).lower(), more=self.plan.world.get("options", ""),
+            index=str(self.plan.world.get("index", False)).lower(), more=budget + self.plan.world.get("options", ""),
         )  # fmt: skip
 
     def _hosp(self, world: Mapping[str, Any]) -> Hosp:

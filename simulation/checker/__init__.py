@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..history import History
-from . import http, load, order, reads, service, trail, unknown_writes, writes
+from . import http, load, order, reads, service, silence, trail, unknown_writes, writes
 from .truth import Truth, Violation
 
 Rule = Callable[[Truth], Iterator[Violation]]
 RULES: tuple[Rule, ...] = (
     *writes.RULES, *unknown_writes.RULES, *order.RULES, *reads.RULES, *load.RULES, *trail.RULES, *service.RULES,
-    *http.RULES,
+    *http.RULES, *silence.RULES,
 )  # fmt: skip
 
 

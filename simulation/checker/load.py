@@ -1,4 +1,4 @@
-"""Rules on HOSP's slots: never more requests in flight than `gate.concurrency`."""
+"""Rules on HOSP's load: its slots (`gate.concurrency`), and guesses of passwords that reach it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ TRAVELS_S = 0.02
 """The longest time from when the proxy sends a request until HOSP has received it."""
 TRAVELS_LONG_S = 8.0
 """The same while a fault delays the traffic to HOSP."""
+FINISH_S = 20.0
+"""A request that was sent is kept in flight at least so long, unless HOSP ends it."""
+REFUSED_S = 5.0
+"""For so long HOSP is not asked about credentials that it has refused (`admission.refusal_s`)."""
+_UNHEARD = ("delay", "reset", "split", "kill", "power", "restart", "hosp")
 
 
 def in_hand(truth: Truth) -> Iterator[Violation]:
@@ -83,4 +88,50 @@ def _goes_on(truth: Truth, event: InHand) -> bool:
     )
 
 
-RULES = (in_hand,)
+def guess_dropped(truth: Truth) -> Iterator[Violation]:
+    """A guess that was sent to HOSP is finished though its client has left: otherwise nothing is learnt from it."""
+    begun: dict[int, InHand] = {}
+    for each in truth.history.of(InHand):
+        if each.what == "begins":
+            begun[each.request] = each
+        began = begun.get(each.request)
+        if each.what != "deserted" or began is None or not _is_guess(truth, began):
+            continue
+        if each.at - began.at < FINISH_S and _goes_on(truth, each):
+            text = f"{began.target} with a wrong password was dropped {each.at - began.at:.1f} s after it was sent"
+            yield Violation(
+                "load.guess_dropped", each.at, text, (truth.by_request[began.request_id].asked.op,)
+            )
+
+
+def guess_again(truth: Truth) -> Iterator[Violation]:
+    """For some seconds HOSP is not asked again about credentials that it has refused."""
+    if truth.history.premises.shape != "one":
+        return
+    refused: dict[tuple[str, str], float] = {}
+    accounts = [op for op in truth.writes if op.resource == "staffs"]
+    for each in truth.history.of(InHand):
+        op = truth.by_request.get(each.request_id)
+        if op is None or not _is_guess(truth, each):
+            continue
+        credentials = op.asked.name, op.asked.password
+        at = refused.get(credentials, -FOREVER)
+        if each.what == "ends" and each.status == 401:
+            refused[credentials] = each.at
+        elif each.what == "begins" and at + TRAVELS_S < op.asked.at and each.at < at + REFUSED_S - 0.5:
+            learnt = not truth.troubled(at - 1.0, each.at, *_UNHEARD)
+            changed = any(write.asked.at <= each.at and write.over >= at - 30.0 for write in accounts)
+            if learnt and not changed and not any(True for _ in truth.deaths(at - 1.0, each.at)):
+                text = f"HOSP was asked again about a password of {op.asked.name} that it refused at {at:.3f}"
+                yield Violation("load.guess_again", each.at, text, (op.asked.op,))
+
+
+def _is_guess(truth: Truth, request: InHand) -> bool:
+    """Whether a request has credentials that never were valid."""
+    op = truth.by_request.get(request.request_id)
+    return (
+        op is not None and op.asked.name != "" and (op.asked.name, op.asked.password) not in truth.credentials
+    )
+
+
+RULES = (in_hand, guess_dropped, guess_again)

@@ -194,12 +194,15 @@ async def password(errand: Errand) -> None:
 async def guess(errand: Errand) -> None:
     """Try passwords, perhaps of names that do not exist; often leave before the response."""
     for number in range(errand.args.get("times", 3)):
-        name = errand.args.get("name") or f"nobody-{errand.id}-{number}"
+        which = 0 if errand.args.get("same") else number
+        name = errand.args.get("name") or f"nobody-{errand.id}-{which}"
         wish = Wish(
-            "GET", "/staffs/me", name=name, password=f"guess-{errand.id}-{number}",
+            "GET", "/staffs/me", name=name, password=f"guess-{errand.id}-{which}",
             leave_after_s=errand.leave(), fresh_line=True,
         )  # fmt: skip
         await errand.once(wish, f"/{number}")
+        if errand.args.get("pause"):
+            await errand.hospital.sleep(errand.args["pause"])
 
 
 async def flood(errand: Errand) -> None:

@@ -65,6 +65,7 @@ class Hosp:
         )
         self.connections: list[Connection] = []
         self.in_hand: dict[int, Work] = {}
+        self.silent_until = 0.0
         self.answered = 0
         self._count = 0
         self._port: Any = None
@@ -147,17 +148,24 @@ class Hosp:
             self._end(work)
 
     def _answer(self, work: Work, connection: Connection) -> None:
+        now = self.reactor.seconds()
+        if now < self.silent_until:
+            work.calls.append(self.reactor.callLater(self.silent_until - now, self._answer, work, connection))
+            return
         work.connection = None
         fault, late = work.deed.fault, work.deed.commit_s > work.deed.answer_s
         if late and connection.open:
             self._hand(work, "dropped")
-        if not late:
-            self._end(work)
         if fault in ("reset_before", "reset_after", "late_reset", "stall", "stall_stored"):
+            if not late:
+                self._end(work)
             connection.break_off()
             return
         broken = fault if fault in ("truncated", "cut_head", "bare_lf") else ""
-        connection.answer(work.call, self._said(work), broken)
+        said = self._said(work)
+        if not late:
+            self._end(work, 0 if broken or not connection.open else said.status)
+        connection.answer(work.call, said, broken)
 
     def _said(self, work: Work) -> Answer:
         match work.deed.fault:
@@ -191,20 +199,20 @@ class Hosp:
         name = f"{work.call.method} {work.call.headers.get('x-request-id', '')}"
         self.history.add(Trouble(now, "asked to wait", name, now + WAIT_S))
 
-    def _end(self, work: Work) -> None:
+    def _end(self, work: Work, status: int = 0) -> None:
         if self.in_hand.pop(work.number, None) is not None:
             for call in work.calls:
                 if call.active():
                     call.cancel()
-            self._hand(work, "ends")
+            self._hand(work, "ends", status)
 
-    def _hand(self, work: Work, what: str) -> None:
+    def _hand(self, work: Work, what: str, status: int = 0) -> None:
         call = work.call
         request_id = call.headers.get("x-request-id", "")
         target = call.path + (f"?{call.query}" if call.query else "")
         now = self.reactor.seconds()
         via = bool(call.headers.get("via"))
-        self.history.add(InHand(now, work.number, what, call.method, target, request_id, via))
+        self.history.add(InHand(now, work.number, what, call.method, target, request_id, via, status))
 
     def fields(self, usual: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Header fields of a response in this world."""
