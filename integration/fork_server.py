@@ -25,6 +25,7 @@ from typing import Any
 
 MOST_BYTES = 1 << 20
 _MODULES = (
+    "cryptography.hazmat.backends.openssl.backend",
     "twisted.scripts.twistd",
     "twisted.scripts._twistd_unix",
     "twisted.application.reactors",
@@ -32,6 +33,11 @@ _MODULES = (
     "twisted.internet.process",
     "twisted.plugins.twisted_trial",
     "twisted.cred.strcred",
+    "hospproxy.arrival.tls.option_files",
+    "hospproxy.log_output",
+    "hospproxy.replacement.launch",
+    "hospproxy.replacement.replaceable_proxy",
+    "hospproxy.replacement.successor",
     "hospproxy.tap",
     "hospproxy.checks",
     "hospproxy.service",
@@ -54,12 +60,13 @@ _MODULES = (
 
 
 def load() -> None:
-    """Import what a start imports.
+    """Import what a start imports, and read the contract that the proxy keeps for as long as it runs.
 
     :raise RuntimeError: an import made the reactor. A fork would share its epoll descriptor with all others.
     """
     for name in _MODULES:
         importlib.import_module(name)
+    importlib.import_module("hospproxy.contract_document").load()
     plugin = importlib.import_module("twisted.plugin")
     makers = importlib.import_module("twisted.application.service").IServiceMaker
     list(plugin.getPlugins(makers))  # twistd imports every plugin, to know the names of its commands
