@@ -62,13 +62,17 @@ SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))
 
 test: test-long test-short test-integration test-alone ## run all tests and measure the coverage of hospproxy/ (at least 90 % of lines)
 
+# Runs trial, and turns its output into JUnit XML, also if a test failed.
+junit = status=0; $(2) 2>&1 | tee $(REPORTS)/$(1).txt || status=$$?; \
+	$(BIN)/python scripts/trial_junit.py $(REPORTS)/$(1).txt $(REPORTS)/junit/$(1).xml; exit $$status
+
 test-long: environment ## run the long unit tests: random models, the simulation (without coverage)
 	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
-	$(BIN)/python -m twisted.trial -j2 $(LONG:%=tests.%) 2>&1 | tee $(REPORTS)/trial-long.txt
+	@$(call junit,trial-long,$(BIN)/python -m twisted.trial -j2 $(LONG:%=tests.%))
 
 test-short: environment ## run the other unit tests, and measure their coverage
 	@rm -rf build/coverage $(REPORTS)/html && mkdir -p build/coverage $(REPORTS)
-	$(COVERED) run -m twisted.trial -j2 $(SHORT) 2>&1 | tee $(REPORTS)/trial.txt
+	@$(call junit,trial,$(COVERED) run -m twisted.trial -j2 $(SHORT))
 	@$(COVERED) combine --quiet 2>/dev/null; rm -f build/coverage/data.*
 	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml
 	@$(COVERED) html --quiet -d $(REPORTS)/html

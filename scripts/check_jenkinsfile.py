@@ -37,8 +37,12 @@ _PIPELINE = _words("agent stages environment options parameters triggers tools l
 _STAGE = _words("agent environment tools input when options post steps stages parallel matrix")
 _CONTENT = _words("steps stages parallel matrix")
 _POST = _words("always changed fixed regression aborted failure success unstable unsuccessful cleanup")
-_WHEN = _words("branch buildingTag tag changelog changeset environment equals expression not allOf anyOf")
+_WHEN = _words(
+    "branch buildingTag tag changelog changeset environment equals expression not allOf anyOf beforeInput"
+)
 _AGENT = _words("label node docker dockerfile kubernetes")
+_INPUT = _words("message id ok submitter submitterParameter parameters")
+_PARAMETERS = _words("string text booleanParam choice password")
 _OPTIONS = _words("timeout buildDiscarder disableConcurrentBuilds timestamps retry skipDefaultCheckout")
 _STEPS = _words(
     "sh echo junit archiveArtifacts withCredentials dir timeout retry stash unstash checkout error"
@@ -187,6 +191,12 @@ class Checker:
                 self._only(node, _STEPS)
             case "options":
                 self._only(node, _OPTIONS)
+            case "input" if node.block is not None:
+                self._only(node, _INPUT)
+                if "message" not in [child.name for child in children]:
+                    self._say(node, "message is missing")
+            case "parameters":
+                self._only(node, _PARAMETERS)
             case "agent":
                 self._agent(node)
             case "environment":
@@ -239,6 +249,8 @@ class Checker:
             inside = [child.name for child in stage.block]
             if sum(each in _CONTENT for each in inside) != 1:
                 self._say(stage, "exactly one of steps, stages, parallel, matrix was expected")
+            if "input" in inside and not any(each.name == "beforeInput" for each in stage.walk()):
+                self._say(stage, "asks before it looks at its when: beforeInput true is missing")
             secret = any(each.name == "withCredentials" for each in stage.walk())
             if secret and "when" not in inside:
                 self._say(stage, "uses credentials, and so needs a when")

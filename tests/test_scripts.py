@@ -26,6 +26,9 @@ MISTAKES = {
     "no agent": ("agent { label 'debian' }", ""),
     "an agent that is none": ("agent { label 'debian' }", "agent some"),
     "a stage without steps": ("steps {\n                sh 'make lint'\n            }", ""),
+    "an approval without a text": ("                message 'Roll the new version out to production?'\n", ""),
+    "an approval of every build": ("                beforeInput true\n", ""),
+    "an unknown kind of parameter": ("        choice(name: 'ACTION'", "        choose(name: 'ACTION'"),
     "empty steps": ("sh 'make lint'", ""),
     "a stage twice": ("stage('Test')", "stage('Lint')"),
     "a stage without a name": ("stage('Lint')", "stage('')"),
@@ -37,7 +40,11 @@ MISTAKES = {
     "an unknown when": ("branch 'main'", "twig 'main'"),
     "no such target": ("make wheel", "make whale"),
     "Groovy fills in the secret": ("sh '''", 'sh """$REGISTRY_PASSWORD"""\n sh \'\'\''),
-    "a push from every branch": ("            when {\n                branch 'main'\n            }\n", ""),
+    "a push from every branch": (
+        "            when {\n                branch 'main'\n"
+        "                expression { params.ACTION != 'ROLLBACK' }\n            }\n",
+        "",
+    ),
     "an option that is none": ("timestamps()", "timestumps()"),
     "two pipelines": ("pipeline {", "pipeline { agent any }\npipeline {"),
 }
