@@ -53,6 +53,11 @@ class SystemCase(SynchronousTestCase):
         self.folder = Path(own.name)
         self.system = RealSystem(self.folder)
 
+    def wait_for_output(self, word: bytes = b"ready") -> None:
+        while word not in self.system.log("canary"):
+            if self.system.find("canary") is None:
+                self.assertIn(word, self.system.log("canary"))
+
 
 class CommandTests(SystemCase):
     def test_output(self) -> None:
@@ -111,10 +116,6 @@ class InstanceTests(SystemCase):
         self.addCleanup(self.system.stop, "canary", 0.0)
         return pid
 
-    def wait_for_output(self) -> None:
-        while b"ready" not in self.system.log("canary"):
-            self.assertIsNotNone(self.system.find("canary"))
-
     def test_another_rollout_program_finds_it(self) -> None:
         pid = self.start("sh", "-c", "echo ready; sleep 60 & wait")
         self.wait_for_output()
@@ -146,8 +147,7 @@ class InstanceTests(SystemCase):
     def test_its_log_begins_anew(self) -> None:
         for word in ("old", "ready"):
             self.start("echo", word)
-            while b"\n" not in self.system.log("canary"):
-                pass
+            self.wait_for_output(word.encode())
             self.system.stop("canary", 30.0)
         self.assertEqual(self.system.log("canary"), b"ready\n")
 
@@ -183,8 +183,7 @@ class SocketTests(SystemCase):
         )
         self.system.start("canary", (sys.executable, "-c", code, str(path)))
         self.addCleanup(self.system.stop, "canary", 0.0)
-        while b"ready" not in self.system.log("canary"):
-            pass
+        self.wait_for_output()
         self.assertEqual(self.system.ask_socket(str(path), "show stat", 5.0), ">show stat\n")
 
     def test_a_reply_that_does_not_end(self) -> None:
