@@ -32,14 +32,18 @@ _SAID = {
     "took over": "took over from process",
     "serves": "serves; this one ends",
 }
-_BUSY, _IDLE = 4, 8
+_BUSY, _IDLE, _PATIENT = 4, 8, 3
+"""Clients that write without a pause; idle connections that write in this replacement, and in the next one."""
 
 
 def replacements(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table) -> None:
     """Replace the proxy; every second time it is a rollback."""
     busy, failed, took = Busy(site.port, seen, _BUSY), 0, []
+    patient = Idle(site.port, seen, _PATIENT)
     for number in range(rounds):
-        idle = Idle(site.port, seen, _IDLE)
+        # The patient ones were opened before the last replacement: two processes relay what they write.
+        writing = [Idle(site.port, seen, _IDLE), patient]
+        patient = Idle(site.port, seen, _PATIENT)
         before = len(site.text())
         began = time.monotonic()
         running = site.replace(back=bool(number % 2))
@@ -49,13 +53,17 @@ def replacements(site: Site, seen: Seen, rounds: int, rng: random.Random, table:
             site.until(lambda: "is prepared" in site.text()[before:], "the new version is not prepared")
             time.sleep(shift_s + client * 0.1)
 
-        idle.write(moment)
+        for each in writing:
+            each.write(moment)
         output, _ = running.communicate()
         took.append(time.monotonic() - began)
         if running.returncode:
             failed += 1
             print(output)
-        idle.join()
+        for each in writing:
+            each.join()
+    patient.write(lambda _: None)
+    patient.join()
     busy.stop()
     table.tell("replacements, every second one a rollback", rounds)
     table.none("replacements that failed", failed)
