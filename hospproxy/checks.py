@@ -21,7 +21,7 @@ from .config import (
     Settings,
     structure,
 )
-from .options import secret_values, sharing_checks, sink_checks
+from .options import admin_checks, secret_values, sharing_checks, sink_checks
 from .options.source import OptionsSource, SecretEnvironment
 
 if TYPE_CHECKING:
@@ -134,7 +134,6 @@ def places(settings: Settings) -> Iterator[Finding]:
     if not bound:
         yield "listeners", "there must be at least one listener"
     if settings.admin.enabled:
-        yield from admin_place(settings)
         bound.append(("admin.url", settings.admin.address))
     for path, address in bound:
         if address.ip is None:
@@ -148,20 +147,6 @@ def places(settings: Settings) -> Iterator[Finding]:
     for path, address in bound:
         if upstream.loopback and _clash(address, upstream):
             yield "upstream.url", f"it is the proxy itself ({path})"
-
-
-def admin_place(settings: Settings) -> Iterator[Finding]:
-    """Where the admin listener may listen."""
-    admin = settings.admin
-    if admin.address.loopback:
-        return
-    if not admin.address.secure:
-        yield (
-            "admin.url",
-            "without TLS it may only be on loopback (127.0.0.1, [::1], localhost)",
-        )
-    elif admin.address.ip is not None and admin.address.ip.is_unspecified and not admin.hosts:
-        yield "admin.hosts", "list the host names under which clients reach it; it refuses all others"
 
 
 def _clash(one: Address, other: Address) -> bool:
@@ -294,11 +279,6 @@ def open_text(settings: Settings) -> Iterator[Finding]:
             yield f"{path}.plain", "clients are served unencrypted"
         if each.address.ip is not None and each.address.ip.is_unspecified:
             yield f"{path}.url", "an unencrypted port on every interface: clients may send passwords to it"
-    if settings.admin.enabled and not settings.admin.address.loopback:
-        yield (
-            "admin.url",
-            "/metrics and /ready need no credentials: every host that reaches this address can read them",
-        )
     if any(each.hsts_s for each in settings.listeners) and any(
         each.plain == "serve" and not each.address.secure for each in settings.listeners
     ):
@@ -367,6 +347,8 @@ Rule = Callable[[Settings], Iterator[Finding]]
 ERRORS: tuple[Rule, ...] = (
     needs,
     places,
+    admin_checks.place,
+    admin_checks.access,
     certificates,
     numbers,
     front_options.errors,
@@ -375,6 +357,7 @@ ERRORS: tuple[Rule, ...] = (
 )
 WARNINGS: tuple[Rule, ...] = (
     open_text,
+    admin_checks.warnings,
     trust,
     switched_off,
     times,

@@ -41,7 +41,7 @@ from .shutdown import GRACE_S, STEPS_S, Step, end_in_order
 from .state.lock import FolderLock
 from .watch.admin import Admin
 from .watch.audit_page.build_audit_page import AuditPageService
-from .watch.build_admin import admin_listener
+from .watch.build_admin import access_for, admin_listener
 from .watch.health import Health
 from .watch.merge import DRAINING
 from .watch.status.build_status import status_for
@@ -153,6 +153,7 @@ class ProxyService(Service):
         self.status = status_for(
             settings, reactor, host, self.health, parts.metrics, parts.journal, seat, parts.shared
         )
+        self.access = access_for(settings, self.audit_page) if runs_admin else None
         self.admin = self._admin() if runs_admin else None
         parts.metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
         parts.metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
@@ -176,7 +177,7 @@ class ProxyService(Service):
     def _admin(self) -> Listeners:
         hosts, metrics = self._settings.admin.reached_as, self.parts.metrics
         page = self.audit_page.page if self.audit_page is not None else None
-        handler = Admin(self.health, metrics, page, hosts, self._seat.gather, self.status.page)
+        handler = Admin(self.health, metrics, page, hosts, self._seat.gather, self.status.page, self.access)
         trust = trust_of(self._settings)
         return admin_listener(self._settings, self._reactor, self._host, handler, metrics, trust)
 
@@ -297,7 +298,7 @@ class ProxyService(Service):
         self._reactor.stop()
 
     def reload(self) -> None:
-        """Read the certificates and the secrets of [origin] again; an unusable one does not replace the one in use."""
+        """Read certificates and the secrets of [origin] and [admin] again; an unusable one replaces none."""
         for what, each in (("clients", self.listeners), ("the admin page", self.admin)):
             if each is None:
                 continue
@@ -309,14 +310,13 @@ class ProxyService(Service):
                 )
             else:
                 _log.info("certificates reloaded for {what}", what=what)
-        if self.parts.entrance is None:
-            return
-        try:
-            self.parts.entrance.reload()
-        except SecretError as error:
-            _log.error("[origin] secrets not reloaded, old ones kept: {why}", why=str(error))
-        else:
-            _log.info("[origin] secrets reloaded")
+        for name, holder in (("origin", self.parts.entrance), ("admin", self.access)):
+            try:
+                if holder is not None:
+                    holder.reload()
+                    _log.info("[{name}] secrets reloaded", name=name)
+            except SecretError as error:
+                _log.error("[{name}] secrets not reloaded, old ones kept: {why}", name=name, why=str(error))
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, finish the requests in flight, store what is held, close the journal, let sinks catch up."""

@@ -31,6 +31,7 @@ from hospproxy.config import (
     WritesSettings,
 )
 from hospproxy.options.http_section import HttpSinkSettings
+from hospproxy.options.page_section import AuditPageSettings
 from hospproxy.options.plugins_section import AuditPluginSettings
 from hospproxy.options.source import source_of
 
@@ -120,6 +121,27 @@ class SenselessTests(Case):
         named = AdminSettings(url="https://0.0.0.0:9444", hosts=("audit.example",))
         self.assertEqual(self.paths(admin=named), [])
         self.assertEqual(self.paths(admin=AdminSettings(enabled=False, url="http://0.0.0.0:9443")), [])
+        self.assertEqual(self.paths(admin=AdminSettings(url="https://0.0.0.0:9444", access="login")), [])
+
+    def test_who_may_read_the_admin_listener(self) -> None:
+        key = Path(self.mktemp())
+        key.write_bytes(b"a token of the metrics collector")
+        key.chmod(0o600)
+        off, on = AuditPageSettings(enabled=False), AuditPageSettings()
+        for admin, page, path in (
+            (AdminSettings(scrape_token_files=(key,)), on, "admin.scrape_token_files"),
+            (AdminSettings(access="login"), off, "admin.access"),
+            (AdminSettings(access="login", scrape_token_files=(key,) * 3), off, "admin.scrape_token_files"),
+            (
+                AdminSettings(access="login", scrape_token_files=(key / "x",)),
+                on,
+                "admin.scrape_token_files[0]",
+            ),
+            (AdminSettings(access="login", client_ca_file=key), off, "admin.client_ca_file"),
+            (AdminSettings(access="login", scrape_token_files=(key,)), off, None),
+            (AdminSettings(access="login"), on, None),
+        ):
+            self.assertEqual(self.paths(admin=admin, audit_page=page), [path] if path else [], admin)
 
     def test_a_listener_is_on_an_address(self) -> None:
         self.assertEqual(

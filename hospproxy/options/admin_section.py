@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
-from .fields import address, hosts, path, switch
+from .fields import address, choice, hosts, listed, path, switch
 
 
 @frozen(slots=True, kw_only=True)
@@ -19,8 +19,8 @@ class AdminSettings:
     url: str = field(
         default="https://127.0.0.1:9443",
         metadata=address(
-            "Where to listen. Health checks and metrics need no credentials; `http://` is allowed on"
-            " loopback only.",
+            "Where to listen. Health checks need no credentials; `access` says what else does not."
+            " `http://` is allowed on loopback only.",
             "https",
             "http",
         ),
@@ -39,6 +39,34 @@ class AdminSettings:
         default=(),
         metadata=hosts(
             "Values of `Host` that the admin listener accepts besides localhost and loopback addresses."
+        ),
+    )
+
+    access: str = field(
+        default="open",
+        metadata=choice(
+            "Who may read `/metrics`, `/status` and `/`: everybody who reaches the listener, or only users of"
+            " the audit page, and programs with a token or a client certificate. With `login`, `/live` and"
+            " `/ready` say only yes or no, and every IP address is accepted as `Host`.",
+            "open",
+            "login",
+        ),
+    )
+    scrape_token_files: tuple[Path, ...] = field(
+        default=(),
+        metadata=listed(
+            "Files with a token (16 to 4096 printable ASCII characters, mode 0600) that reads `/metrics` and"
+            " `/status.json` as `Authorization: Bearer`: one, or two during a rotation. Read again on SIGHUP.",
+            "paths",
+            lambda value: Path(value).expanduser().absolute(),
+        ),
+    )
+    client_ca_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path(
+            "CA certificates (PEM): a client whose certificate they signed reads `/metrics` and"
+            " `/status.json` without a log-in."
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Checks the secrets of [origin]."""
+"""Checks the secrets of [origin], and the tokens of [admin]."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def errors(settings: Settings) -> Iterator[Finding]:
             secret_of_variable(name, os.environ)
         except SecretError as error:
             yield f"origin.secret_variables[{index}]", str(error)
+    for index, file in enumerate(settings.admin.scrape_token_files if settings.admin.enabled else ()):
+        try:
+            secret_of_file(file)
+        except SecretError as error:
+            yield f"admin.scrape_token_files[{index}]", str(error)

@@ -7,7 +7,8 @@ In reading order:
 - ``metrics.py``: the metrics of one process; ``cells.py``: counts in plain numbers what happens in every request.
 - ``requests.py``: counts every client request.
 - ``merge.py``: merges the metrics and health of several workers.
-- ``admin.py``: the admin listener, which serves all of this; ``build_admin.py`` builds it.
+- ``admin.py``: the admin listener, which serves all of this; ``admin_access.py``: who may read what;
+  ``build_admin.py`` builds both.
 - ``status/``: the status page, its history, and surges.
 - ``audit_page/``: the audit page.
 

@@ -16,6 +16,7 @@ from ..errors import ProxyError, reason
 from ..interfaces import IHandler
 from ..messages import Headers, Request, Response
 from . import merge
+from .admin_access import HEALTH_CHECKS, AdminAccess
 from .audit_page import html, routes
 from .audit_page.page import AuditPage
 from .health import Health
@@ -31,12 +32,13 @@ _OF_ALL = (b"/", b"/ready", b"/metrics")
 
 @implementer(IHandler)
 class Admin:
-    """Serves ``/``, ``/live``, ``/ready``, ``/metrics`` and ``/status`` without credentials, and ``/audit`` with them.
+    """Serves ``/live`` and ``/ready`` to anybody, ``/audit`` with credentials, and the rest as ``admin.access`` says.
 
     :param audit: the audit page; None: it is switched off.
     :param hosts: host names to accept, besides localhost and loopback addresses.
     :param gather: takes this worker's snapshot and returns those of all workers; None: there are no others.
     :param status: the status page; None: it is switched off.
+    :param access: decides who may read more than the health checks; None: everybody.
     """
 
     _log = Logger()
@@ -49,12 +51,14 @@ class Admin:
         hosts: Iterable[str] = (),
         gather: Callable[[Snapshot], Awaitable[Overview]] | None = None,
         status: StatusPage | None = None,
+        access: AdminAccess | None = None,
     ) -> None:
         self._health = health
         self._metrics = metrics
         self._audit = audit
         self._gather = gather
         self._status = status
+        self._access = access
         self._hosts = PublicHosts.of(hosts)
         self._pages = {
             b"/": self._index,
@@ -65,12 +69,22 @@ class Admin:
         }
 
     def handle(self, request: Request) -> Deferred[Response]:
-        if not self._is_ours(request.client.host):
+        if not self._is_ours(request):
             # Otherwise a web page whose host name resolves to 127.0.0.1 could read this (DNS rebinding).
             return succeed(_error(421, "This listener accepts only localhost and the names in admin.hosts."))
         if self._audit is not None and routes.is_below(request.path):
             # Do not catch failures of the audit page here: it must give no response without a record.
             return Deferred.fromCoroutine(self._audit.answer(request))
+        if self._access is not None and not self._access.is_open(request):
+            # As for the audit page: a wrong log-in that cannot be recorded gets no response.
+            return Deferred.fromCoroutine(self._after_log_in(request, self._access))
+        return self._given(request)
+
+    async def _after_log_in(self, request: Request, access: AdminAccess) -> Response:
+        refusal = await access.refusal(request)
+        return refusal if refusal is not None else await self._given(request)
+
+    def _given(self, request: Request) -> Deferred[Response]:
         if self._gather is not None and request.path in _OF_ALL:
             return Deferred.fromCoroutine(self._of_all(request, self._gather))
         try:
@@ -108,10 +122,21 @@ class Admin:
         if status is not None:
             return status.answer(request)
         assert page is not None
+        if (
+            self._access is not None
+            and request.path in HEALTH_CHECKS
+            and not self._access.is_program(request)
+        ):
+            return _bare(request.path, page(overview).status)
         return page(overview)
 
-    def _is_ours(self, host: str) -> bool:
-        return is_loopback(host) or (bool(self._hosts.names) and self._hosts.serve(host))
+    def _is_ours(self, request: Request) -> bool:
+        host = request.client.host
+        if is_loopback(host) or (bool(self._hosts.names) and self._hosts.serve(host)):
+            return True
+        # An address is not a name that DNS rebinding can redirect. Where nobody needs credentials, only the health
+        # checks are open to every address: a kubelet asks them so.
+        return is_address(host) and (self._access is not None or request.path in HEALTH_CHECKS)
 
     def _reasons(self, overview: Overview | None) -> dict[str, str]:
         return dict(self._health.reasons()) if overview is None else merge.reasons(overview)
@@ -146,17 +171,34 @@ def is_loopback(host: str) -> bool:
 
     :param host: a Host field's value. "" (HTTP/1.0 without the field) passes, since every browser sends the field.
     """
-    name, colon, port = host.rpartition(":")
-    if not colon or not port.isdecimal():
-        name = host
-    if name.startswith("[") and name.endswith("]"):
-        name = name[1:-1]
+    name = _without_port(host)
     if name.lower().rstrip(".") in ("", "localhost"):
         return True
     try:
         return ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def is_address(host: str) -> bool:
+    """Whether an authority is an IP address, with or without a port."""
+    try:
+        ip_address(_without_port(host))
+    except ValueError:
+        return False
+    return True
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name = host
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name
+
+
+def _bare(path: bytes, status: int) -> Response:
+    """Say no more than the status does: whoever asks has not logged in."""
+    return _json(status, {path[1:].decode(): status == 200})
 
 
 def _page(status: int, content_type: bytes, body: bytes, more: Headers = _NONE) -> Response:

@@ -75,7 +75,14 @@ class Pages(SynchronousTestCase):
             ("audit.example", 200), ("audit.example:9443", 200), ("10.0.0.9:9443", 200), ("localhost", 200),
             ("evil.example", 421), ("10.0.0.9:1", 421), ("audit.example.evil", 421),
         ):  # fmt: skip
-            self.assertEqual(self.ask(b"/live", host=host).status, status, host)
+            self.assertEqual(self.ask(b"/metrics", host=host).status, status, host)
+
+    def test_health_checks_may_be_asked_by_address(self) -> None:
+        for host in ("10.0.0.9", "10.0.0.9:9443", "[2001:db8::1]:9443"):
+            for path in (b"/live", b"/ready"):
+                self.assertEqual(self.ask(path, host=host).status, 200, (path, host))
+            for path in (b"/", b"/metrics", b"/x"):
+                self.assertEqual(self.ask(path, host=host).status, 421, (path, host))
 
     def test_nothing_is_kept_by_caches(self) -> None:
         for path in (b"/", b"/live", b"/ready", b"/metrics", b"/x"):

@@ -32,11 +32,9 @@ def errors(settings: Settings) -> Iterator[Finding]:
                 load_credentials(pair.certificate_file, pair.private_key_file)
             except CertificateError as error:
                 yield f"{path}.certificates[{index}]", str(error)
-        if listener.client_ca_file is not None:
-            try:
-                parse_certificates(listener.client_ca_file, read(listener.client_ca_file))
-            except CertificateError as error:
-                yield f"{path}.client_ca_file", str(error)
+        yield from _wrong_authorities(path, listener.client_ca_file)
+    if settings.admin.enabled:
+        yield from _wrong_authorities("admin", settings.admin.client_ca_file)
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
@@ -52,6 +50,8 @@ def warnings(settings: Settings) -> Iterator[Finding]:
         if listener.certificates:
             yield from _names(path, listener)
         yield from _ended_authorities(path, listener.client_ca_file, now)
+    if settings.admin.enabled:
+        yield from _ended_authorities("admin", settings.admin.client_ca_file, now)
 
 
 def _secure(settings: Settings) -> Iterator[tuple[str, ListenerSettings]]:
@@ -91,6 +91,14 @@ def _names(path: str, listener: ListenerSettings) -> Iterator[Finding]:
                 f"{key}.certificate_file",
                 "it has no host names (subject alternative names), so it is never used",
             )
+
+
+def _wrong_authorities(path: str, file: Path | None) -> Iterator[Finding]:
+    try:
+        if file is not None:
+            parse_certificates(file, read(file))
+    except CertificateError as error:
+        yield f"{path}.client_ca_file", str(error)
 
 
 def _ended_authorities(path: str, file: Path | None, now: datetime) -> Iterator[Finding]:

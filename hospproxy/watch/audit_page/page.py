@@ -60,15 +60,10 @@ class AuditPage:
 
         :raise RecordFailed: the look could not be recorded, so no page may be sent.
         """
-        if request.client.scheme != "https" and not _is_here(request.client.peer):
-            return _words(403, "Without TLS the audit page is available only from this machine. Use https.")
-        credentials = parse_basic(request.headers.get(b"authorization"))
-        if credentials is None:
-            # Every browser's first request comes without credentials. It discloses nothing, so it is not recorded.
-            return _words(401, "Log in as a user that was added with hospproxy-audit user.", _CHALLENGE)
-        look = AuditLook(
-            request, self._looks.claimed(credentials.name, False), self._wall(), self._clock.seconds()
-        )
+        credentials = _claimed(request)
+        if isinstance(credentials, Response):
+            return credentials
+        look = self._begun(request, credentials)
         found = routes.find(request.path)
         if found is not None:
             look.route, look.action = found.template, found.action
@@ -79,6 +74,28 @@ class AuditPage:
             raise
         await self._record(look, answer.status)
         return answer
+
+    async def log_in(self, request: Request) -> Response | None:
+        """Log the client in for a page that names no patient; return its refusal, or None if the log-in is right.
+
+        Only a wrong log-in is recorded: a status page asks every five seconds.
+
+        :raise RecordFailed: a wrong log-in could not be recorded, so no response may be sent.
+        """
+        credentials = _claimed(request)
+        if isinstance(credentials, Response):
+            return credentials
+        look = self._begun(request, credentials)
+        verdict = await self._login.judge(credentials, request.client.address)
+        if isinstance(verdict, LoggedIn):
+            return None
+        refusal = self._refused(credentials, verdict, look)
+        await self._record(look, refusal.status)
+        return refusal
+
+    def _begun(self, request: Request, credentials: Credentials) -> AuditLook:
+        who = self._looks.claimed(credentials.name, False)
+        return AuditLook(request, who, self._wall(), self._clock.seconds())
 
     async def _judged(
         self, request: Request, credentials: Credentials, look: AuditLook, found: routes.PageRoute | None
@@ -140,6 +157,17 @@ class AuditPage:
                 "a look at the audit trail was not recorded; its client had left: {reason}",
                 reason=str(failed),
             )
+
+
+def _claimed(request: Request) -> Credentials | Response:
+    """Return the credentials of a request, or the refusal of one that has none or may send none."""
+    if request.client.scheme != "https" and not _is_here(request.client.peer):
+        return _words(403, "Without TLS this page is available only from this machine. Use https.")
+    credentials = parse_basic(request.headers.get(b"authorization"))
+    if credentials is None:
+        # Every browser's first request comes without credentials. It discloses nothing, so it is not recorded.
+        return _words(401, "Log in as a user that was added with hospproxy-audit user.", _CHALLENGE)
+    return credentials
 
 
 def _is_here(peer: str) -> bool:
