@@ -42,7 +42,7 @@ run: python ## start a stand-in HOSP and the proxy in front of it, and print com
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python ## install everything that tests and linters need into .venv, and nothing else
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 agent: environment ## prepare a CI agent: install what a build needs besides, or say what is missing
@@ -99,7 +99,7 @@ TESTS ?= tests
 test-repeat: python ## run TESTS (default: all of tests/) TIMES times with PYTHON=…, and report which runs failed and why
 	$(PYTHON) scripts/repeat_tests.py --times $(TIMES) --python $(PYTHON) $(if $(GC),--gc $(GC)) $(TESTS)
 
-lint: environment ## check style, types, Dockerfile, Jenkinsfile, known vulnerabilities, and forbidden content in the repository
+lint: environment ## check style, types, Dockerfile, Jenkinsfile, deploy/, known vulnerabilities, and forbidden content in the repository
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -107,6 +107,7 @@ lint: environment ## check style, types, Dockerfile, Jenkinsfile, known vulnerab
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python scripts/check_jenkinsfile.py Jenkinsfile
 	promtool check rules --lint=all deploy/prometheus/*.yml
+	$(BIN)/python scripts/check_deploy.py
 	$(BIN)/python scripts/check_repository.py
 	$(BIN)/python scripts/advisories.py
 	@news=$$($(BIN)/towncrier build --draft --version 0.0.0 2>&1) || { echo "$$news"; exit 1; }
