@@ -242,7 +242,8 @@ wheel: environment ## build dist/hospproxy-….whl
 
 image: ## build the container image (needs Docker)
 	@command -v docker >/dev/null || { echo '✗ docker is not installed here. Run make image on a machine that has it.' >&2; exit 1; }
-	docker build --tag $(IMAGE) .
+	docker build --tag $(IMAGE) --build-arg VERSION="$$(sed -n 's/^version = //p' setup.cfg)" \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .
 
 clean: ## delete everything that make created, including the virtual environment and the state of make run
 	rm -rf .venv $(STATE) build dist *.egg-info _trial_temp* .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache \

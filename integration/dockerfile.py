@@ -68,6 +68,7 @@ class Image:
     user: str = ""
     command: list[str] = field(factory=list)
     healthcheck: list[str] = field(factory=list)
+    labels: dict[str, str] = field(factory=dict)
 
     def place(self, text: str) -> str:
         """Text with the image's paths mapped into `root`."""
@@ -167,7 +168,11 @@ class Replay:
         assert self._image.path(rest).is_dir(), f"{rest} is not there, so the volume would be root's"
 
     def _do_expose(self, rest: str) -> None:
-        assert rest.isdecimal()
+        assert all(port.isdecimal() for port in rest.split())
+
+    def _do_label(self, rest: str) -> None:
+        for name, value in re.findall(r'(\S+?)="([^"]*)"', rest):
+            self._image.labels[name] = self._fill(value)
 
     def _do_stopsignal(self, rest: str) -> None:
         assert rest == "SIGTERM"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from psycopg import sql
 from twisted.internet import task
 
 from .ports import free_port
@@ -30,6 +31,11 @@ def _found(command: str) -> str:
     return found
 
 
+def folder_of(command: str) -> Path:
+    """The folder of one of PostgreSQL's programs, for PATH."""
+    return Path(_found(command)).parent
+
+
 def _as_whom() -> dict[str, Any]:
     """User for the server's processes: PostgreSQL refuses to run as root."""
     if os.getuid():
@@ -42,19 +48,28 @@ def _as_whom() -> dict[str, Any]:
 class PostgreSQL:
     """One server.
 
-    :ivar port: on 127.0.0.1; the same over restarts.
+    :param password: of its user; None: it asks for none.
+    :param port: on 127.0.0.1; None for a free one. The same over restarts.
     """
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, password: str | None = None, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._password = password
         self._folder = Path(tempfile.mkdtemp(prefix="hospproxy-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._whom = _as_whom()
         if self._whom:
             os.chown(self._folder, self._whom["user"], self._whom["group"])
+        how = ["-A", "trust"]
+        if password is not None:
+            file = self._folder / "password"
+            file.write_text(password + "\n")
+            if self._whom:
+                os.chown(file, self._whom["user"], self._whom["group"])
+            how = ["-A", "scram-sha-256", f"--pwfile={file}"]
         subprocess.run(
             [
-                _found("initdb"), "-D", str(self._data), "-U", "hospproxy", "-A", "trust", "-E", "UTF8", "--locale=C",
+                _found("initdb"), "-D", str(self._data), "-U", "hospproxy", *how, "-E", "UTF8", "--locale=C",
                 "--no-sync", "--wal-segsize=1",
             ],
             check=True,
@@ -90,13 +105,23 @@ class PostgreSQL:
         latest = clock.seconds() + _START_S
         while True:
             try:
-                psycopg.connect(
-                    host="127.0.0.1", port=self.port, user="hospproxy", dbname="postgres", connect_timeout=5
-                ).close()
+                self._connect().close()
                 return
             except psycopg.OperationalError:
                 assert self._process.poll() is None and clock.seconds() < latest, self.log
                 await task.deferLater(clock, 0.05, lambda: None)
+
+    def create(self, database: str) -> None:
+        """Create a database."""
+        with self._connect() as connection:
+            connection.autocommit = True
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="hospproxy", password=self._password, dbname="postgres",
+            connect_timeout=5,
+        )  # fmt: skip
 
     def _begun(self, limit: Callable[[], None]) -> subprocess.Popen[bytes]:
         with open(self._folder / "log", "ab") as log:

@@ -90,7 +90,7 @@ def image() -> Iterator[Image]:
             base,
             sent,
             f"{python}/bin:/usr/bin:/bin",
-            {"UID": str(UID), "GID": str(GID), "PIP_CACHE_DIR": str(base)},
+            {"UID": str(UID), "GID": str(GID), "VERSION": "1.2.3", "PIP_CACHE_DIR": str(base)},
         )
         yield replay.build(parse((ROOT / "Dockerfile").read_text()))
     finally:
@@ -113,11 +113,14 @@ def test_it_holds_the_proxy_and_not_the_stand_in(image: Image) -> None:
     assert "hosp-standin" not in said
     assert [str(path) for path in image.root.rglob("*hosp_standin*") if "RECORD" not in path.name] == []
     assert list(image.root.rglob("dropin.cache")) != []
+    for extra in ("psycopg", "boto3"):  # what the options can name works without another image
+        assert ran(["python", "-c", f"import {extra}"], image) == (0, "")
+    assert image.labels["org.opencontainers.image.version"] == "1.2.3"
 
 
 def test_it_runs_as_somebody_who_is_not_root(image: Image) -> None:
     default = {step.rest for step in parse((ROOT / "Dockerfile").read_text()) if step.name == "ARG"}
-    assert default == {"UID=10001", "GID=10001"}
+    assert {"UID=10001", "GID=10001"} <= default
     assert image.user == f"{UID}:{GID}"
     # A killed container would leave a pid file in the volume, and the next container could not start.
     assert "--pidfile=" in image.command
@@ -128,7 +131,9 @@ def settle(image: Image, admin: int) -> None:
     """Mount an options file with free ports over the image's own, and make everything else unwritable."""
     file = image.path("/etc/hospproxy/hospproxy.toml")
     text = image.place(file.read_text())
-    file.write_text(text.replace("0.0.0.0:8443", f"127.0.0.1:{free_port()}").replace(":9443", f":{admin}"))
+    file.write_text(
+        text.replace("0.0.0.0:8443", f"127.0.0.1:{free_port()}").replace("0.0.0.0:9443", f"127.0.0.1:{admin}")
+    )
     image.healthcheck = [part.replace("9443", str(admin)) for part in image.healthcheck]
     state = image.path("/var/lib/hospproxy")
     for path in [image.root, *image.root.rglob("*")]:

@@ -1,4 +1,4 @@
-"""Check what is in deploy/ for systemd: the unit, and what makes its user and its folders.
+"""Check what is in deploy/: the unit of systemd with its user and folders, and the Compose file.
 
     python scripts/check_deploy.py
 
@@ -65,10 +65,19 @@ def systemd(folder: Path, target: Path) -> Iterator[str]:
             yield f"{unit.name}: sysusers.d does not make the user {user}"
 
 
+def compose(file: Path) -> Iterator[str]:
+    """Check a Compose file against the Compose specification."""
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    yield from run([tool, "--quiet", "--builtin-schema", "vendor.compose-spec", file])
+
+
 def main() -> int:
     """Return 0 if there is nothing to mend."""
     with tempfile.TemporaryDirectory(prefix="hospproxy-deploy-") as temporary:
-        problems = list(systemd(ROOT / "deploy/systemd", Path(temporary) / "machine"))
+        problems = [
+            *systemd(ROOT / "deploy/systemd", Path(temporary) / "machine"),
+            *compose(ROOT / "deploy/compose.yaml"),
+        ]
     for problem in problems:
         print(f"✗ {problem}", file=sys.stderr)
     return 1 if problems else 0
