@@ -42,7 +42,7 @@ run: python ## start a stand-in HOSP and the proxy in front of it, and print com
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python ## install everything that tests and linters need into .venv, and nothing else
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd,kustomize \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 agent: environment ## prepare a CI agent: install what a build needs besides, or say what is missing

@@ -34,6 +34,8 @@ _LONGEST_FIRST = (
     "test_packaging",
     "test_everywhere",
     "test_image",
+    "test_compose",
+    "test_kubernetes",
 )
 """Modules that take most of a minute or more. If they started last, the other core would have nothing to do."""
 

@@ -239,7 +239,8 @@ class Processes:
             childFDs={0: open_nothing(), 1: "r", 2: "r"},
         )
 
-    def _twistd(self, running: Running, *arguments: str) -> None:
+    def twistd(self, running: Running, *arguments: str) -> None:
+        """Start ``twistd`` with these arguments, forked if this test forks."""
         if not self.forks:
             self.start(running, [*twistd_command(), *arguments])
             return
@@ -259,7 +260,7 @@ class Processes:
         hosp = Hosp("hosp-standin", port=port or free_port(), control_port=free_port())
         places = ["--listen", f"127.0.0.1:{hosp.port}", "--control", f"127.0.0.1:{hosp.control_port}"]
         quick = ["--delay", "none", "--places", "0"]
-        self._twistd(hosp, "hosp-standin", *places, *quick, *options)
+        self.twistd(hosp, "hosp-standin", *places, *quick, *options)
         await self.until_open(hosp, hosp.port, hosp.control_port)
         return hosp
 
@@ -291,7 +292,7 @@ class Processes:
         if within:
             self.start(proxy, [*within, *twistd_command(), "hospproxy", "--config", str(file)])
         else:
-            self._twistd(proxy, "hospproxy", "--config", str(file))
+            self.twistd(proxy, "hospproxy", "--config", str(file))
         await self.until_open(proxy, proxy.port, proxy.plain_port, proxy.admin_port)
         return proxy
 

@@ -1,4 +1,4 @@
-"""Check what is in deploy/: the unit of systemd with its user and folders, and the Compose file.
+"""Check what is in deploy/: the unit of systemd with its user and folders, the Compose file, the Kubernetes manifests.
 
     python scripts/check_deploy.py
 
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+OLDEST_KUBERNETES = "1.32"
 MOST_EXPOSED = 15
 """Tenths of systemd's exposure level, 0 to 100, that the unit may have."""
 
@@ -71,12 +72,31 @@ def compose(file: Path) -> Iterator[str]:
     yield from run([tool, "--quiet", "--builtin-schema", "vendor.compose-spec", file])
 
 
+def kubernetes(overlay: Path, target: Path) -> Iterator[str]:
+    """Build an overlay with kustomize, and check what it makes against the schemas of the oldest Kubernetes we support.
+
+    :param target: the file to write.
+    """
+    built = subprocess.run(["kustomize", "build", overlay], capture_output=True, text=True, check=False)  # noqa: S607
+    if built.returncode or built.stderr:
+        yield f"kustomize build {overlay.name}: {built.stderr}"
+        return
+    target.write_text(built.stdout)
+    tool = Path(sys.executable).with_name("kubernetes-validate")
+    yield from run([tool, "--quiet", "--strict", "--kubernetes-version", OLDEST_KUBERNETES, target])
+
+
 def main() -> int:
     """Return 0 if there is nothing to mend."""
     with tempfile.TemporaryDirectory(prefix="hospproxy-deploy-") as temporary:
         problems = [
             *systemd(ROOT / "deploy/systemd", Path(temporary) / "machine"),
             *compose(ROOT / "deploy/compose.yaml"),
+            *(
+                problem
+                for overlay in sorted((ROOT / "deploy/kubernetes/overlays").iterdir())
+                for problem in kubernetes(overlay, Path(temporary) / f"{overlay.name}.yaml")
+            ),
         ]
     for problem in problems:
         print(f"✗ {problem}", file=sys.stderr)
