@@ -42,14 +42,11 @@ ALWAYS = Repeat()
 class HitAgain(Repeat):
     """The cache's part.
 
-    :param age_s: the age of the entry in whole seconds at a monotonic time.
-    :param ttl_s: the seconds for which it is still fresh then.
-    :param body: the content as it was stored; called only while the entry holds.
+    :param content: returns, for a monotonic time, the age of the entry and the time for which it is still fresh, both
+        in whole seconds, and the content as it was stored; called only while the entry holds.
     """
 
-    age_s: Callable[[float], int]
-    ttl_s: Callable[[float], int]
-    body: Callable[[], bytes]
+    content: Callable[[float], tuple[int, int, bytes]]
 
 
 Told = Callable[[Exception | None], None]

@@ -127,7 +127,7 @@ class ProxyService(Service):
         self.parts = parts = assemble(
             settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
         )
-        new_id = lambda: host.token(16)  # noqa: E731
+        new_id = host.tokens(16)
         house = ListenerContext(
             handler=self.parts.chain,
             clock=reactor,

@@ -120,8 +120,18 @@ class ClientSockets:
         # same socket, or none.
         for number, event in self._poll.poll(0, ROUND):
             each = sockets.get(number)
-            if each is not None:
+            if each is None:
+                continue
+            if event != _IN:
                 handle(each, number, event)
+                continue
+            try:
+                why = each.doRead()
+            except BaseException as error:
+                self._failed(each, error)
+            else:
+                if why is not None:
+                    self._disconnect(each, why, True)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, or cannot poll this descriptor: no client can be served any more (IReadDescriptor)."""
@@ -145,10 +155,14 @@ class ClientSockets:
                 reading = False
                 why = each.doWrite()
         except BaseException as error:
-            _log.failure("unhandled error at a client's connection; it is closed")
-            why = error
-        if why is not None:
-            self._disconnect(each, why, reading)
+            self._failed(each, error)
+        else:
+            if why is not None:
+                self._disconnect(each, why, reading)
+
+    def _failed(self, each: Any, error: BaseException) -> None:
+        _log.failure("unhandled error at a client's connection; it is closed")
+        self._disconnect(each, error, False)
 
     def _disconnect(self, each: Any, why: BaseException, reading: bool) -> None:
         try:

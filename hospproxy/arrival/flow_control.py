@@ -94,6 +94,15 @@ class FlowControl:
         else:
             self._push()
 
+    def send_whole(self, transport: Any, response: bytes) -> None:
+        """Do the same for a response in one piece."""
+        size = len(response)
+        if self._rest or self.deadline is not None or self._gone or size > self._step:
+            self.send(transport, (response,))
+            return
+        self._transport, self._size = transport, size
+        transport.write(response)
+
     def when_taken(self, tell: Callable[[bool], None]) -> None:
         """Call ``tell`` with True once the client has the response, as far as a socket shows, or False if it is lost.
 

@@ -40,8 +40,7 @@ from .supervised import SupervisedConnection
 _log = Logger()
 
 _NO_REQUEST: Final = Request()
-_LAST: Final = Framing(keep_alive=False)  # nothing after the request is read
-_OPEN: Final = Framing()
+_LAST, _OPEN = Framing(keep_alive=False), Framing()  # whether more is read after the request
 _READY: Final = Response(200)
 
 
@@ -101,7 +100,7 @@ class Http1Protocol(SupervisedConnection):
         state = self._state
         if state in states.ENDING or (state in states.RESPONDING and not self._framing.keep_alive):
             return  # RFC 9112 §9.6: nothing is read after close
-        fresh = state in states.BEFORE_REQUEST and not self._buffer and not self._outflow.blocked
+        fresh = state in states.BEFORE_REQUEST and not self._buffer and self._outflow.deadline is None
         if fresh and self._finder.is_whole(data) and self._takes_shortcut(data):
             return
         self._buffer += data
@@ -194,8 +193,9 @@ class Http1Protocol(SupervisedConnection):
 
     def _takes_shortcut(self, head: bytes) -> bool:
         """Answer from memory if this head was seen before; return whether it is being answered."""
-        busy = self._buffer or self._pipelined or self._requests_are_over() or self._house.budget.full
-        answer = self._shortcuts.answer(head, alone=not busy)
+        over = self._client_done or (self._house.connections.draining and self._requests_are_over())
+        alone = not (self._buffer or self._pipelined or over or self._house.budget.full)
+        answer = self._shortcuts.answer(head, alone=alone)
         if answer is None:
             return False
         self._framing = _LAST if answer.closes else _OPEN
@@ -208,7 +208,7 @@ class Http1Protocol(SupervisedConnection):
         self._handling = None
         if self._state is State.ANSWERING:
             close = hit.closes or self._house.connections.ending or (self._client_done and not self._buffer)
-            self._outflow.send(self.transport, hit.pieces(close=close))
+            self._outflow.send_whole(self.transport, hit.content(close=close))
             self._answered(_READY, close)
 
     def _wait_for_head(self) -> None:
@@ -304,7 +304,7 @@ class Http1Protocol(SupervisedConnection):
 
     def _wait_for_answer(self, why: Event) -> None:
         self._on(why)
-        self._pace.stop()
+        self._pace.deadline = None  # stop the client's clock: we are the slow side now
         if not self._framing.keep_alive:
             self._buffer.clear()
 

@@ -75,9 +75,13 @@ class _Form:
         )
         return form, (int(found[1]), int(found[3]), found[5])
 
-    def filled(self, age_s: int, ttl_s: int, request_id: bytes) -> bytes:
-        return b"%b%d%b%d%b%b%b" % (
-            self.before, age_s, self.to_status, ttl_s, self.to_id, request_id, self.after,
+    def filled(self, age_s: int, ttl_s: int, request_id: bytes, rest: bytes, body: bytes = b"") -> bytes:
+        """Return the answer.
+
+        :param rest: the end of the head.
+        """
+        return b"%b%d%b%d%b%b%b%b%b" % (
+            self.before, age_s, self.to_status, ttl_s, self.to_id, request_id, self.after, rest, body,
         )  # fmt: skip
 
 
@@ -201,7 +205,7 @@ class Shortcuts:
         if shortcut is None or made is None or response.handed_over is not None:
             return
         form, values = made
-        if form.filled(*values) + b"\r\n" == head:
+        if form.filled(*values, b"\r\n") == head:
             self._known[key.digest] = _Known(shortcut, form, response.status, closes)
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
@@ -242,18 +246,16 @@ class Hit:
     """
 
     __slots__ = (
-        "_begun", "_body", "_fail", "_head", "_known", "_over", "_request_id", "_send", "_table", "closes",
+        "_age_s", "_begun", "_body", "_fail", "_known", "_over", "_request_id", "_send", "_table", "_ttl_s", "closes",
     )  # fmt: skip
 
     def __init__(self, table: Shortcuts, known: _Known, now: float, request_id: str) -> None:
-        hit = known.shortcut.hit
+        self._age_s, self._ttl_s, self._body = known.shortcut.hit.content(now)
         self._table = table
         self._known = known
         self.closes = known.closes
         self._begun = now
         self._request_id = request_id
-        self._head = known.form.filled(hit.age_s(now), hit.ttl_s(now), request_id.encode("latin-1"))
-        self._body = b"" if known.status == 304 else hit.body()
         self._over = False
 
     def begin(self, send: Callable[[Hit], None], fail: Callable[[Failure], None]) -> None:
@@ -275,13 +277,19 @@ class Hit:
         if not self._over:
             self._end(None)
 
-    def pieces(self, *, close: bool) -> list[bytes]:
+    def content(self, *, close: bool) -> bytes:
         """Return the bytes of the answer.
 
         :param close: the connection closes after it.
         """
-        head = self._head + (_CLOSE if close else b"\r\n")
-        return [head, self._body] if self._body else [head]
+        known = self._known
+        return known.form.filled(
+            self._age_s,
+            self._ttl_s,
+            self._request_id.encode("latin-1"),
+            _CLOSE if close else b"\r\n",
+            b"" if known.status == 304 else self._body,
+        )
 
     def _told(self, failed: Exception | None) -> None:
         if self._over:

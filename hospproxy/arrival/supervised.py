@@ -16,10 +16,11 @@ from .connection_state import (
     ENDING,
     READS_BODY,
     RESPONDING,
+    TABLE,
     WITH_HANDLER,
     Event,
+    IllegalTransition,
     State,
-    after,
 )
 from .flow_control import FlowControl
 from .line import RequestLine
@@ -51,7 +52,10 @@ class SupervisedConnection(Protocol):
 
     def _on(self, event: Event) -> None:
         """Take the transition that the table has for this event."""
-        self._state = after(self._state, event)
+        try:
+            self._state = TABLE[self._state][event]
+        except KeyError:
+            raise IllegalTransition(self._state, event) from None
 
     def _pump(self) -> None:
         """Process as much of the buffer as possible."""

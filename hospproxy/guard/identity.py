@@ -151,8 +151,8 @@ class IdentityCheck:
         accounts, credentials, certain = self._accounts, identity.credentials, self._certain
         always = operation.is_read and operation.id in self._operations  # as in _may_recall
 
-        def holds(_now: float) -> bool:
-            known = accounts.recall(credentials) if always or certain() else None
+        def holds(now: float) -> bool:
+            known = accounts.recall(credentials, now) if always or certain() else None
             return known is identity or known == identity
 
         return Repeat(holds)

@@ -88,7 +88,8 @@ class Accounts:
 
     def ticket(self) -> int:
         """A point in the sequence of changes. Take it before HOSP is asked."""
-        self._end_late()
+        if self._late or self._elsewhere or self._all_late is not None:
+            self._end_late()
         return self._sequence
 
     @property
@@ -152,12 +153,15 @@ class Accounts:
             identity, ago = lately.identity, self._clock.seconds() - lately.at
         return identity if ago < self._grace_s and self.settled(identity) else None
 
-    def recall(self, credentials_hmac: bytes) -> Identity | None:
-        """The principal, if HOSP accepted the credentials recently and the account has not changed since."""
+    def recall(self, credentials_hmac: bytes, now: float | None = None) -> Identity | None:
+        """The principal, if HOSP accepted the credentials recently and the account has not changed since.
+
+        :param now: what the clock says, if the caller knows.
+        """
         accepted = self._accepted.get(credentials_hmac)
         if accepted is None:
             return None
-        if accepted.until <= self._clock.seconds():
+        if accepted.until <= (self._clock.seconds() if now is None else now):
             self._drop(credentials_hmac)
             return None
         self._accepted.move_to_end(credentials_hmac)

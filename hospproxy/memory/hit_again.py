@@ -27,6 +27,7 @@ def hit_again(
         -1
     )  # in the sequence of changes to accounts: while nothing has changed, the answer stays the same
     began, fresh_until = entry.began, entry.fresh_until
+    usual = wish == CacheDirectives()
     # The store alone decides how long an entry takes memory.
     kept = weakref.ref(entry)
 
@@ -37,7 +38,9 @@ def hit_again(
                 return False
             asked_at = accounts.ticket()
         found = store.get(key) if sharing.may_serve else None
-        return found is not None and found is kept() and wish.accepts(now - began, fresh_until - now)
+        if found is None or found is not kept():
+            return False
+        return fresh_until > now if usual else wish.accepts(now - began, fresh_until - now)
 
     counted = meter.counter("cache_events_total", event="hit")
 
@@ -45,14 +48,8 @@ def hit_again(
         counted()
         return True
 
-    def body() -> bytes:
+    def content(now: float) -> tuple[int, int, bytes]:
         held = kept()
-        return b"" if held is None else held.response.body
+        return int(now - began), int(fresh_until - now), b"" if held is None else held.response.body
 
-    return HitAgain(
-        holds=holds,
-        count=count,
-        age_s=lambda now: int(now - began),
-        ttl_s=lambda now: int(fresh_until - now),
-        body=body,
-    )
+    return HitAgain(holds=holds, count=count, content=content)

@@ -90,7 +90,7 @@ class Audit:
             journal.append_line(template.filled(timestamp(wall), request_id), kind, told, disclosure)
 
         refuses = self._when_full is not None
-        return RecordAgain(holds=lambda _now: not (refuses and self._journal.full), keep=keep)
+        return RecordAgain(holds=(lambda _now: not journal.full) if refuses else None, keep=keep)
 
     async def _read(self, exchange: Exchange, answer: Response) -> DisclosureResult | None:
         work = self._disclosures.reading(exchange, answer)

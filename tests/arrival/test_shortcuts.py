@@ -368,11 +368,11 @@ class TableTests(SynchronousTestCase):
     def begin(self, *, close: bool = False) -> Hit:
         hit = self.table.answer(self.learn(), trusted=False)
         assert hit is not None
-        hit.begin(lambda one: self.sent.extend(one.pieces(close=close)), self.failed.append)
+        hit.begin(lambda one: self.sent.append(one.content(close=close)), self.failed.append)
         return hit
 
     def learn(self, head: bytes = HEAD, sent: bytes = SENT, holds: Any = lambda _now: True) -> Key:
-        hit = HitAgain(age_s=lambda now: 3 + int(now), ttl_s=lambda now: 57 - int(now), body=lambda: b"{}")
+        hit = HitAgain(content=lambda now: (3 + int(now), 57 - int(now), b"{}"))
         shortcut = Shortcut(
             (holds,), (), hit, self.keep, lambda status, _seconds: self.statuses.append(status)
         )
@@ -397,13 +397,13 @@ class TableTests(SynchronousTestCase):
         self.begin()
         self.assertEqual(self.sent, [])
         self.kept[0](None)
-        self.assertEqual(self.sent, [SENT.replace(b"abc", b"d"), b"{}"])
+        self.assertEqual(self.sent, [SENT.replace(b"abc", b"d") + b"{}"])
         self.assertEqual(self.statuses, [200])
 
     def test_a_close_is_announced(self) -> None:
         self.begin(close=True)
         self.kept[0](None)
-        self.assertTrue(self.sent[0].endswith(b"\r\nconnection: close\r\n\r\n"))
+        self.assertTrue(self.sent[0].endswith(b"\r\nconnection: close\r\n\r\n{}"))
 
     def test_without_a_record_there_is_no_answer(self) -> None:
         self.begin()
@@ -451,7 +451,7 @@ class TableTests(SynchronousTestCase):
         hit = self.table.answer(key, trusted=False)
         assert hit is not None
         self.assertTrue(hit.closes)
-        again = hit.pieces(close=True)[0]
+        again = hit.content(close=True).removesuffix(b"{}")
         self.assertEqual(again.replace(b"connection: close\r\n", b""), SENT.replace(b"abc", b"d"))
 
     def test_fields_of_one_answer_prevent_it(self) -> None:

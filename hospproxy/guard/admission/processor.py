@@ -138,16 +138,20 @@ class Admission:
             address = self._keys.address(request.client.address)
             return Repeat(count=lambda now: not self._missing_s(self._address_rate, address, now))
         attempt = self._keys.attempt(request.client.address, credentials)
-        accepts = _accepts(exchange, response)
+        key, accepts = attempt.credentials, _accepts(exchange, response)
+        rate, accepted = self._credential_rate, self._accepted
+
+        def holds(_now: float) -> bool:
+            return accepted.since(key) is not None or self._is_accepted(attempt)
 
         def count(now: float) -> bool:
-            if self._missing_s(self._credential_rate, attempt.credentials, now):
+            if rate.per_s and self._missing_s(rate, key, now):
                 return False
-            if accepts:
-                self._note_accepted(attempt, now)
+            if accepts and accepted.add(key, now):
+                self._telling.accepted(key)
             return True
 
-        return Repeat(lambda _now: self._is_accepted(attempt), count)
+        return Repeat(holds, count)
 
     def _is_accepted(self, attempt: LoginAttempt) -> bool:
         # Also after accounts were cleared as a precaution (any account was changed): HOSP is then asked again, but

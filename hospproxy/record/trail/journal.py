@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -64,6 +64,18 @@ class _Waiting:
     disclosure: Disclosure | None = None
 
 
+@define(slots=True, eq=False)
+class _Load:
+    """What records hold in memory: those that wait, or those of the group that is being written.
+
+    :param sets: the disclosure sets that they name, each with its bytes.
+    """
+
+    records: int = 0
+    bytes: int = 0
+    sets: dict[str, int] = field(factory=dict)
+
+
 @implementer(ILineJournal)
 class Journal:
     """Appends audit records as JSON Lines and commits them in groups.
@@ -110,9 +122,8 @@ class Journal:
         self._after_poll = after_poll
         self._runs_ahead = self._bounds.buffer_s > 0
         self._waiting: list[_Waiting] = []
-        self._count = 0
-        self._bytes = 0
-        self._sets: dict[str, int] = {}
+        self._load = _Load()
+        self._load_in_flight = _Load()
         self._busy = False
         self._beginning = False
         self._lost = 0
@@ -212,48 +223,40 @@ class Journal:
         return done
 
     def _put(self, line: bytes, kind: str, told: Told, disclosure: Disclosure | None) -> None:
-        size = len(line) if disclosure is None else len(line) + self._size_of_new(disclosure)
-        if self._count >= self._bounds.max_records or self._too_much(size):
+        load, flying, bounds = self._load, self._load_in_flight, self._bounds
+        size = len(line)
+        if disclosure is not None and disclosure.set not in load.sets and disclosure.set not in flying.sets:
+            size += disclosure.size
+        records = load.records + flying.records
+        # A single record is always accepted: responses are bounded too, and one set of patients may exceed
+        # max_bytes.
+        too_much = records > 0 and load.bytes + flying.bytes + size > bounds.max_bytes
+        if records >= bounds.max_records or too_much:
             reason = "too many records are waiting for the disk"
             self._lose(int(kind != "gap"), reason)
             told(RecordFailed(reason))
             return
         ahead = self._runs_ahead and self._may_run_ahead(kind)
         # With ``ahead`` a loss is counted, and a gap record reports it.
-        waiting = _Waiting(
-            line, kind, self._clock.seconds(), not ahead, _ignore if ahead else told, disclosure
-        )
-        self._waiting.append(waiting)
-        self._count += 1
-        self._bytes += size
-        if disclosure is not None:
-            self._sets[disclosure.set] = self._sets.get(disclosure.set, 0) + 1
+        since = self._clock.seconds() if self._runs_ahead else 0.0
+        self._waiting.append(_Waiting(line, kind, since, not ahead, _ignore if ahead else told, disclosure))
+        load.records += 1
+        load.bytes += size
+        if disclosure is not None and disclosure.set not in load.sets:
+            load.sets[disclosure.set] = disclosure.size
         if not ahead:
-            self._begin_soon()
+            if not self._busy and not self._beginning:
+                self._begin_soon()
             return
         self._group_later()
         told(None)
 
-    def _too_much(self, size: int) -> bool:
-        # A single record is always accepted: responses are bounded too, and one set of patients may exceed
-        # max_bytes.
-        return self._count > 0 and self._bytes + size > self._bounds.max_bytes
-
-    def _size_of_new(self, disclosure: Disclosure) -> int:
-        """Bytes that this set adds; 0 if a waiting record already names the same set."""
-        return 0 if disclosure.set in self._sets else disclosure.size
-
-    def _no_longer_waiting(self, waiting: _Waiting) -> None:
-        self._count -= 1
-        self._bytes -= len(waiting.line)
-        disclosure = waiting.disclosure
-        if disclosure is None:
-            return
-        left = self._sets.pop(disclosure.set) - 1
-        if left:
-            self._sets[disclosure.set] = left
-        else:
-            self._bytes -= disclosure.size
+    def _group_landed(self) -> None:
+        """The records of the group are no longer held; sets that waiting records name too still are."""
+        landed, self._load_in_flight = self._load_in_flight, _Load()
+        for name, size in self._load.sets.items():
+            if name in landed.sets:
+                self._load.bytes += size
 
     def _may_run_ahead(self, kind: str) -> bool:
         """Whether the response may leave now, with its record expected on disk within ``buffer_s``."""
@@ -264,7 +267,8 @@ class Journal:
             self._flying if self._flying is not None else self._waiting[0].since if self._waiting else None
         )
         behind_s = 0.0 if oldest is None else self._clock.seconds() - oldest
-        return self._count < bounds.buffer_records and behind_s < bounds.buffer_s
+        records = self._load.records + self._load_in_flight.records
+        return records < bounds.buffer_records and behind_s < bounds.buffer_s
 
     def _group_later(self) -> None:
         if self._busy or (self._group_call is not None and self._group_call.active()):
@@ -274,8 +278,6 @@ class Journal:
 
     def _begin_soon(self) -> None:
         """Begin a group once the reactor has handled all that has arrived: those requests share it."""
-        if self._busy or self._beginning:
-            return
         if self._after_poll is None:
             self._begin_group()
         else:
@@ -289,6 +291,7 @@ class Journal:
         if self._group_call is not None and self._group_call.active():
             self._group_call.cancel()
         group, self._waiting = self._waiting, []
+        self._load_in_flight, self._load = self._load, _Load()
         self._busy = True
         self._flying = group[0].since
         lines = [waiting.line for waiting in group]
@@ -299,8 +302,7 @@ class Journal:
     def _group_done(self, result: Failure | int, group: list[_Waiting], since: float) -> None:
         self._busy = False
         self._flying = None
-        for waiting in group:
-            self._no_longer_waiting(waiting)
+        self._group_landed()
         if self._closed is not None or any(waiting.awaited for waiting in self._waiting):
             self._begin_group()  # before the responses go out, so that the disk is never idle
         elif self._waiting:

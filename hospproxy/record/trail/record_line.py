@@ -71,7 +71,7 @@ class LineTemplate:
 
     def filled(self, time: str, request_id: str) -> bytes:
         """Return the line with these values, as ``encode_record`` writes it."""
-        if _PLAIN.fullmatch(request_id) is None:
+        if not (request_id.isalnum() and request_id.isascii()) and _PLAIN.fullmatch(request_id) is None:
             return encode_record({**self.record, "time": time, "request_id": request_id})
         return b"%b%b%b%b%b" % (
             self.before, time.encode(), self.between, request_id.encode(), self.after,

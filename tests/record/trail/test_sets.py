@@ -243,8 +243,8 @@ class Waiting(SynchronousTestCase):
             other = self.append(5, SETS[3])
             self.worker.step()
             self.successResultOf(other)
-        self.assertEqual(self.journal._bytes, 0)
-        self.assertEqual(self.journal._sets, {})
+        for load in (self.journal._load, self.journal._load_in_flight):
+            self.assertEqual((load.records, load.bytes, load.sets), (0, 0, {}))
 
     def test_alone_it_is_taken_however_long_it_is(self) -> None:
         long = some(*range(10_000))
