@@ -27,6 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 
 .PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill replacements simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock changelog wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -235,6 +236,9 @@ LOCKED = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --universal --python-
 lock: environment ## write requirements.lock and requirements-all.lock with the newest versions that setup.cfg allows
 	$(LOCKED) --output-file requirements.lock >/dev/null
 	$(LOCKED) --extra postgresql --extra bucket --constraint requirements.lock --output-file requirements-all.lock >/dev/null
+
+changelog: environment ## move the news fragments into CHANGELOG.md, under the version of setup.cfg
+	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import configparser; read = configparser.ConfigParser(); read.read("setup.cfg"); print(read["metadata"]["version"])')"
 
 wheel: environment ## build dist/hospproxy-….whl
 	@rm -rf build/lib build/bdist* dist

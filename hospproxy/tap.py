@@ -55,6 +55,13 @@ class Options(usage.Options):
 
     opt_l = opt_listen
 
+    def opt_version(self) -> None:
+        """Print the version of hospproxy, and exit."""
+        from importlib.metadata import version
+
+        print(f"hospproxy {version('hospproxy')}")
+        raise SystemExit(0)
+
     def postOptions(self) -> None:
         """Load and check the options; twistd calls this when it has parsed the flags.
 

@@ -24,7 +24,7 @@ LAYERS = (
     # What a process needs of its machine: clocks, threads, files, keys, signals.
     "clocks worker slices single_flight background channel child_process forked_process sqlite_file folders secrets"
     " encryption signing_key origin_secrets audit_users client_endpoint outgoing_http privileges shutdown signals"
-    " collector host",
+    " collector service_manager host",
     "options",
     "arrival",
     "config checks log_output",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +108,10 @@ class OptionsTests(Case):
         self.assertEqual(
             self.err.getvalue(), "hospproxy: upstream.url: it is required (or give --upstream)\n"
         )
+
+    def test_its_version_is_that_of_the_package(self) -> None:
+        self.assertEqual(self.status("--version"), 0)
+        self.assertEqual(self.out.getvalue(), f"hospproxy {version('hospproxy')}\n")
 
     def test_arguments_that_do_not_belong(self) -> None:
         self.assertRaises(UsageError, self.options, *GOOD, "more")

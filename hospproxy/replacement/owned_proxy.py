@@ -59,7 +59,7 @@ class OwnedProxy:
     def sockets(self) -> tuple[Sequence[socket.socket], Sequence[socket.socket]]:
         """Return the listening sockets: those of clients, and those of the admin listener."""
         admin = self.service.admin.ports if self.service.admin is not None else []
-        self._drop_sockets()
+        self.drop_sockets()
         self._sockets = _copies(self.service.listeners.ports), _copies(admin)
         return self._sockets
 
@@ -82,7 +82,7 @@ class OwnedProxy:
             port.startReading()
         if self.service.house.shortcuts is not None:
             self.service.house.shortcuts.resume()
-        self._drop_sockets()
+        self.drop_sockets()
 
     async def close(self) -> None:
         """:raise StateNotClosed: a part that writes to the state folder did not end."""
@@ -103,7 +103,7 @@ class OwnedProxy:
         return self.chain
 
     def give_up(self) -> None:
-        self._drop_sockets()
+        self.drop_sockets()
         self._leave_ports()
         self._gave_up()
 
@@ -118,7 +118,8 @@ class OwnedProxy:
             port.stopListening()
         self.service.listeners.ports.clear()
 
-    def _drop_sockets(self) -> None:
+    def drop_sockets(self) -> None:
+        """Close the copies that ``sockets`` has made, unless they are in use: a stop must leave no socket open."""
         for each in (*self._sockets[0], *self._sockets[1]):
             each.close()
         self._sockets = [], []

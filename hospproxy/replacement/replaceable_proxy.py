@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..background import Background
@@ -18,6 +19,7 @@ from ..config import Settings
 from ..control import ran_versions
 from ..control.owner import ReplacementFailed
 from ..options.source import OptionsSource
+from ..service_manager import READY, STOPPING, main_pid, notify
 from ..shutdown import leave
 from ..signals import stop_once
 from ..state.lock import FolderLock
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _MARGIN_S: Final = 2.0
+_LOOK_S: Final = 0.1
 Build = Callable[[Settings, OptionsSource, Seat, FolderLock | None], "ProxyService"]
 
 
@@ -109,6 +112,7 @@ class ReplaceableProxy(Service):
         if self._owned is not None:
             self._owned.service.startService()
             self._note()
+            self._reactor.callWhenRunning(notify, READY)
         elif self._successor is not None:
             self._reactor.callWhenRunning(self._successor.start)
 
@@ -138,7 +142,13 @@ class ReplaceableProxy(Service):
             raise ReplacementFailed("this process is not serving, or is being replaced already")
         clients, admin = owned.sockets()
         there = RemoteChain(lambda message: process.say(message))
-        process = self._process = SuccessorProcess(self._reactor, there.received, there.lost)
+
+        def lost() -> None:
+            there.lost()
+            if self._gave_up:
+                stop_once(self._reactor)  # nobody is left to respond on the connections of this process
+
+        process = self._process = SuccessorProcess(self._reactor, there.received, lost)
         settings = owned.service.settings
         quiet_s = settings.deadline_s + _MARGIN_S
         self._running = Replacement(self._reactor, owned, process, there, quiet_s, progress)
@@ -164,6 +174,7 @@ class ReplaceableProxy(Service):
             leave(ending.code if isinstance(ending.code, int) else 1)
             raise
         finally:
+            owned.drop_sockets()
             self._running = None
             over, self._over = self._over, None
             if over is not None:
@@ -177,6 +188,8 @@ class ReplaceableProxy(Service):
             self._lock.release()
             self._lock = None
         pid = None if self._process is None else self._process.pid
+        if pid is not None:
+            notify(main_pid(pid), READY)
         _log.info("process {pid} serves; this one ends when its connections have", pid=pid)
         self._background.run(self._run_out())
 
@@ -185,6 +198,8 @@ class ReplaceableProxy(Service):
         for service in self._services():
             idle_s = service.settings.arrival.keep_alive_s + service.settings.deadline_s + _MARGIN_S
             await service.house.connections.run_out(idle_s)
+        while self._successor is not None and self._successor.channel.open:
+            await deferLater(self._reactor, _LOOK_S)  # the process before this one relays through it
         stop_once(self._reactor)
 
     def _services(self) -> list[ProxyService]:
@@ -194,6 +209,8 @@ class ReplaceableProxy(Service):
         """Stop the proxy if this process owns it; finish what its clients still wait for."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
+        if not self._gave_up:
+            notify(STOPPING)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

@@ -158,6 +158,8 @@ class Replacement:
     async def _until_quiet(self, within_s: float, *, shortcuts: bool) -> None:
         until = self._clock.seconds() + within_s
         while (left := self._proxy.in_flight(shortcuts=shortcuts) - self._relay.waiting) > 0:
+            if self._successor.pid is None:
+                raise ReplacementFailed("the new process is gone")
             if self._clock.seconds() >= until:
                 raise ReplacementFailed(f"{left} requests were still in flight after {within_s:g} s")
             await _pause(self._clock, _LOOK_S)

@@ -22,6 +22,7 @@ from ..control.owner import Replaceable
 from ..forked_process import Fork
 from ..options.source import NO_SOURCE, OptionsSource
 from ..record.trail.ends import JournalEnds
+from ..service_manager import READY, STOPPING, notify
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
 from ..watch.merge import KeptCounts, Overview, Snapshot
@@ -129,6 +130,7 @@ class Supervisor(Service):
         if all(each.served for each in self._posts):
             self._all_served = True
             self._announce()
+            notify(READY)
 
     def _announce(self) -> None:
         for each, listener in zip(self._clients, self._settings.listeners, strict=True):
@@ -197,6 +199,7 @@ class Supervisor(Service):
         """Close the ports, let all workers finish, and kill those that are late."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
+        notify(STOPPING)
         if self._control is not None:
             self._control.stop()
         listening_sockets.close((*self._clients, *self._admin))
