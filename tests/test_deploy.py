@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.checks import load_and_check
 from hospproxy.config import Settings, UpstreamSettings
+from hospproxy.options.source import source_of
 from hospproxy.shutdown import GRACE_S
 from hospproxy.watch.admin_access import HEALTH_CHECKS
 
@@ -104,7 +105,7 @@ class Options(SynchronousTestCase):
                 file.write_text(
                     text.replace("/secrets/", f"{folder}/").replace("/var/lib/hospproxy", f"{folder}/state")
                 )
-                settings, _ = load_and_check(file)
+                settings, _ = load_and_check(source_of(file))
             self.assertEqual(
                 (settings.admin.url, settings.admin.access), ("https://0.0.0.0:9443", "login"), path
             )
