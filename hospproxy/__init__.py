@@ -24,6 +24,7 @@ Modules at this level, in reading order:
 * ``chain.py``: the processors in order; ``own_requests.py``: how the proxy's own requests get there; ``repeat.py``: how
   an equal request is answered without the chain.
 * ``foundations.py``, ``assembly.py``: build all parts, stage by stage; ``service.py`` starts and stops them.
+  ``chain_parts.py`` builds the processors; ``parts_reload.py`` and ``service_reload.py`` apply changed options.
   ``worker_identity.py``: which of several workers a process is.
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
   ``log_output.py``: level, format and limit of the log.

@@ -9,7 +9,7 @@ that nothing is used before it exists:
 4. the memory: cache entries, accounts, what outlives the process
 5. what HOSP's responses have shown
 6. writes and screenings
-7. the processors, and the chain that runs them
+7. the processors (``chain_parts.py``), and the chain that runs them; ``parts_reload.py`` applies changed options
 
 Parts that send requests are built before the chain: they get ``OwnRequests.ask``. Where a part must know of something
 that happens in a part built before it, it listens to a ``Hook`` of that part.
@@ -23,27 +23,22 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from .chain import Chain, Processors
+from .chain import Chain
+from .chain_parts import ChainParts
 from .config import Settings
 from .courier.delivery import Courier
 from .courier.here import CourierHere, NoCourier
 from .courier.supervised import CourierProcess
-from .exchange import Call, Identified
+from .exchange import Identified
 from .foundations import Foundations, foundations_of
 from .guard.admission.processor import Admission
-from .guard.bodies import BodyCheck
 from .guard.build_guard import (
     admission_for,
-    entrance_for,
     identity_for,
     knowledge_of,
-    permissions_for,
     refusals_for,
 )
 from .guard.knowledge import Knowledge
-from .guard.origin_check import OriginCheck
-from .guard.ownership import Ownership
-from .guard.validation import Validation
 from .host import REAL, Host
 from .memory.accounts import Accounts
 from .memory.build_memory import Remembered, remembered_by, second_of
@@ -52,32 +47,28 @@ from .memory.disk import DiskCache
 from .memory.memory import Memory, WriteAuthor
 from .memory.remote_invalidation import RemoteInvalidation
 from .memory.screening_notes import ScreeningNotes
-from .messages import Json, Response
-from .outward.conditions import ConditionCheck
 from .outward.gate.build_gate import gate_parts
 from .outward.gate.gate import Gate
 from .outward.gate.in_flight_file import InFlightFile
 from .outward.gate.probe import Prober
 from .outward.gate.slots import Slots
-from .outward.large_answers import LargeResponses
 from .outward.ledger.ledger import Ledger
-from .outward.response_check import ResponseCheck
-from .outward.retry import retry_for
-from .outward.upstream import Upstream, UpstreamProcessor
-from .outward.upstream_request import UpstreamTarget, came_by, via_name
-from .outward.writes import outcomes
+from .outward.retry import budget_for
+from .outward.upstream import Upstream
+from .outward.upstream_request import via_name
 from .outward.writes.background import LateOutcomes
 from .outward.writes.build_writes import KeptWrites, Observed, kept_writes, ledger_of, observed_by, writes_of
 from .outward.writes.claims import Claims
 from .outward.writes.ledger_entries import ScreeningLedger
 from .outward.writes.overtaken import OutsideChanges
 from .outward.writes.processor import Writes
+from .parts_reload import PartsReload
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
 from .record.patient import PatientOfRecord
 from .record.sinks.build_sinks import check_writers
-from .record.trail.build_journal import journal_for, refusal
+from .record.trail.build_journal import journal_for, refusal_for
 from .record.trail.ends import JournalEnds
 from .record.trail.journal import Journal
 from .record.trail.null_journal import NullJournal
@@ -91,7 +82,10 @@ if TYPE_CHECKING:
 
 @frozen(slots=True, kw_only=True)
 class Parts:
-    """The parts that the service starts, stops and asks."""
+    """The parts that the service starts, stops and asks.
+
+    :param reloading: applies changed options.
+    """
 
     metrics: Metrics
     shared: SharingMember | None
@@ -107,13 +101,13 @@ class Parts:
     accounts: Accounts
     cache: Cache
     upstream: Upstream
-    entrance: OriginCheck | None
     admission: Admission
     claims: Claims
     writes: Writes
     screening: ScreeningNotes
     chain: Chain
     traces: Traces
+    reloading: PartsReload
 
 
 @frozen(slots=True, kw_only=True)
@@ -159,7 +153,7 @@ def assemble(
         trail.journal,
         describer,
         reactor,
-        refusal(base.answers) if settings.audit.when_full == "refuse" else None,
+        refusal_for(settings, base.answers),
         base.turns,
     )
     writes = writes_of(base, kept, observed, _later(memory.memory, audit))
@@ -167,59 +161,51 @@ def assemble(
         base.contract, kept.entries.settled_changes, writes.changed_outside, base.metrics
     )
     cache = _cache(base, memory.memory)
-    entrance = entrance_for(settings, base.metrics)
     admission = admission_for(base, memory.accounts, refusals, gate.workers)
     via = via_name(key.subkey("via"))
     upstream = Upstream(reactor, settings.upstream, base.metrics, settings.gate.concurrency, via)
-    validation = Validation(
-        base.contract,
-        enforce=settings.validation.mode == "enforce",
-        judge=settings.validation.enabled,
-        own=(outcomes.ROUTE,),
-        is_loop=lambda client: came_by(client.via, via),
-    )
-    ask = base.own_requests.ask
-    ownership = Ownership(
-        base.contract, ask, policy=settings.ownership.policy, enforce=settings.ownership.mode == "enforce"
-    )
-    judged = settings.permissions.enabled and identity is not None
-    patient = PatientOfRecord(base.contract, ask, reactor)
-    intent = Intent(trail.journal, describer, reactor)
-    retry = retry_for(settings.retry, reactor, host.random, base.metrics, gate.workers)
-    processors = Processors(
-        audit=audit if settings.audit.enabled else None,
-        before={
-            "guard.entrance": entrance,
-            "guard.admission": admission if settings.admission.enabled else None,
-        },
-        validation=validation,  # its checks can be off, its parsing cannot
+    chain_parts = ChainParts(
+        base=base,
+        audit=audit,
+        admission=admission,
+        via=via,
         identity=identity,
-        behind={
-            "guard.bodies": BodyCheck(validation, reactor, base.turns),
-            "guard.ownership": ownership if settings.ownership.enabled else None,
-            "guard.permissions": permissions_for(base, knowledge) if judged else None,
-            "record.patient": patient if settings.audit.enabled else None,
-            "memory.screening": screening if settings.screening.enabled else None,
-            "memory.cache": cache,  # even when switched off, it tells accounts about writes
-            "record.intent": intent if settings.audit.enabled else None,
-            "outward.writes": writes if settings.writes.enabled else None,
-            "outward.conditions": ConditionCheck(base.contract, ask),
-            "outward.retry": retry if settings.retry.enabled else None,
-            "outward.gate": gate.gate if settings.gate.enabled else None,
-            "outward.upstream": _sending(base, upstream, observed, outside, knowledge),
-        },
+        knowledge=knowledge,
+        patient=PatientOfRecord(base.contract, base.own_requests.ask, reactor),
+        screening=screening,
+        cache=cache,
+        intent=Intent(trail.journal, describer, reactor),
+        writes=writes,
+        budget=budget_for(settings.retry, gate.workers),
+        gate=gate.gate,
+        upstream=upstream,
+        observed=observed,
+        outside=outside,
     )
     traces = traces_for(settings, reactor, host, base.metrics)
+    connected = chain_parts.connected(settings)
     chain = Chain(
-        processors,
+        connected.processors,
         own_requests=base.own_requests,
         answers=base.answers,
         clock=reactor,
         wall=host.wall,
-        deadline_s=settings.deadline_s,
-        limit=validation.body_limit,
+        deadline_s=connected.deadline_s,
+        limit=connected.limit,
         meter=base.metrics,
         tracer=traces.tracer,
+    )
+    reloading = PartsReload(
+        chain=chain,
+        chain_parts=chain_parts,
+        answers=base.answers,
+        gate=gate,
+        refusals=refusals,
+        accounts=memory.accounts,
+        disk=memory.disk,
+        store=memory.store,
+        entries=kept.entries,
+        courier=trail.courier,
     )
     return Parts(
         metrics=base.metrics,
@@ -236,13 +222,13 @@ def assemble(
         accounts=memory.accounts,
         cache=cache,
         upstream=upstream,
-        entrance=entrance,
         admission=admission,
         claims=kept.claims,
         writes=writes,
         screening=screening,
         chain=chain,
         traces=traces,
+        reloading=reloading,
     )
 
 
@@ -302,38 +288,3 @@ def _later(memory: Memory, audit: Audit) -> LateOutcomes:
         return memory.found_later(exchange.call, WriteAuthor.of(exchange))
 
     return LateOutcomes(forget=forget, record=audit.note)
-
-
-def _sending(
-    base: Foundations, upstream: Upstream, observed: Observed, outside: OutsideChanges, knowledge: Knowledge
-) -> UpstreamProcessor:
-    settings = base.settings
-    check = ResponseCheck(
-        base.contract,
-        UpstreamTarget.from_url(settings.upstream.url),
-        base.metrics,
-        enforce=settings.answers.mode == "enforce",
-    )
-
-    def saw(call: Call, response: Response, sent: float, received: float, document: Json) -> None:
-        """Every response of HOSP updates what is known of HOSP and its records."""
-        observed.working_time.answered(received)
-        observed.upstream_clock.learn(response.headers.get(b"date"), sent, received)
-        observed.sightings.saw(call, response, document)
-        observed.shown.saw(call, response, sent)
-        outside.saw(call, response, sent)
-        knowledge.saw(call, response, sent, document)
-
-    return UpstreamProcessor(
-        upstream,
-        base.reactor,
-        observers=(saw,),
-        noting=outside.noting,
-        silences=(observed.working_time.silent,),
-        wall=base.host.wall,
-        max_attempt_s=settings.deadline_s,
-        finish_s=settings.gate.finish_s if settings.gate.enabled else None,
-        check=check.read,
-        large=LargeResponses(check, base.turns),
-        meter=base.metrics,
-    )

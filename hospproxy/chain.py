@@ -83,6 +83,18 @@ class Diversion(Protocol):
         """Make and record the response to a request that arrival refuses."""
 
 
+@frozen(slots=True, eq=False)
+class _Line:
+    """Processors that are connected, until a reload connects others.
+
+    :param inner: what runs them, without record.audit.
+    :param first: those that a request passes before memory.cache.
+    """
+
+    inner: ProceedTo[Exchange]
+    first: tuple[object, ...] = ()
+
+
 @implementer(IHandler)
 class Chain:
     """Runs requests through the processors, and turns failures into responses in one place.
@@ -113,12 +125,24 @@ class Chain:
         self._answers = answers
         self._clock = clock
         self._wall = wall
+        self._meter = meter
+        self._own_requests = own_requests
+        self._diversion: Diversion | None = None
+        self.lead_through(processors, deadline_s, limit)
+
+    def lead_through(
+        self, processors: Processors, deadline_s: float, limit: Callable[[str, bytes], int]
+    ) -> None:
+        """Send every request from now on through these processors; those in flight stay with the ones before.
+
+        :param deadline_s: seconds that a client's request may take.
+        :param limit: maximum bytes of content for a method and path.
+        """
         self._deadline_s = deadline_s
         self._limit = limit
-        self._meter = meter
         own_entry = self._compose(processors)
-        if own_requests is not None:
-            own_requests.lead_to(own_entry)
+        if self._own_requests is not None:
+            self._own_requests.lead_to(own_entry)
 
     def _compose(self, processors: Processors) -> Proceed:
         """Connect the processors; return the entry for the proxy's own requests."""
@@ -130,16 +154,22 @@ class Chain:
         own = _steps(processors.behind, behind[behind.index(OWN_ENTRY) :], nowhere)
         identified = _steps(processors.behind, behind[: behind.index(OWN_ENTRY)], own)
         called = _step(processors.identity, identified) if processors.identity else _unidentified(identified)
-        self._inner = _steps(processors.before, before, _step(processors.validation, called))
         audit = self._audit = processors.audit
-        self._own = self._whole = _step(audit, self._answered) if audit else self._answered
-        self._diversion: Diversion | None = None
-        self._first: list[object] = [
+        first = (
+            audit,
             *(processors.before.get(name) for name in before),
             processors.validation,
             processors.identity,
             *(processors.behind.get(name) for name in behind[: behind.index(OWN_ENTRY)]),
-        ]
+        )
+        inner = _steps(processors.before, before, _step(processors.validation, called))
+        line = self._line = _Line(inner, tuple(each for each in first if each is not None))
+
+        def answered(exchange: Exchange) -> Awaitable[Response]:
+            return self._answer_failures(exchange, line)
+
+        self._own = _step(audit, answered) if audit else answered
+        self.divert(self._diversion)
         return _step(audit, own) if audit else own
 
     def handle(self, request: Request) -> Deferred[Response]:
@@ -167,7 +197,7 @@ class Chain:
             raise error
 
         async def answered(exchange: Exchange) -> Response:
-            return await self._answer_failures(exchange, refused)
+            return await self._answer_failures(exchange, _Line(refused))
 
         exchange.trace.rule_hits.append(f"arrival:{error.status}")
         return _step(self._audit, answered)(exchange) if self._audit else answered(exchange)
@@ -231,13 +261,10 @@ class Chain:
         task.addBoth(done)
         return answer
 
-    def _answered(self, exchange: Exchange) -> Awaitable[Response]:
-        return self._answer_failures(exchange, self._inner)
-
-    async def _answer_failures(self, exchange: Exchange, proceed: ProceedTo[Exchange]) -> Response:
+    async def _answer_failures(self, exchange: Exchange, line: _Line) -> Response:
         """Turn a failure into a response. This is the only place that does."""
         try:
-            response = with_retry_after(await proceed(exchange))
+            response = with_retry_after(await line.inner(exchange))
         except ProxyError as error:
             exchange.trace.outcome = exchange.trace.outcome or error.outcome
             response = self._answers.error(error, self._accept(exchange))
@@ -252,15 +279,17 @@ class Chain:
         response = response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
         if exchange.trace.hit is None:
             return response
-        return evolve(response, shortcut=lambda: self._shortcut(exchange, response))
+        return evolve(response, shortcut=lambda: self._shortcut(exchange, response, line))
 
-    def _shortcut(self, exchange: Exchange, response: Response) -> Shortcut | None:
+    def _shortcut(self, exchange: Exchange, response: Response, line: _Line) -> Shortcut | None:
         """How to answer an equal request; None if a rule was noted, or a processor cannot tell."""
         trace = exchange.trace
         if trace.hit is None or trace.outcome or exchange.request.method != "GET":
             return None
-        asked = [each for each in (self._audit, *self._first) if each is not None]
-        parts = [each.repeat(exchange, response) if isinstance(each, Repeats) else None for each in asked]
+        if line is not self._line:  # decided by options that are no longer in force
+            return None
+        first = line.first
+        parts = [each.repeat(exchange, response) if isinstance(each, Repeats) else None for each in first]
         # A processor may note a rule while it is asked.
         if trace.rule_hits:
             return None

@@ -22,6 +22,7 @@ from .config import (
     structure,
 )
 from .options import admin_checks, secret_values, sharing_checks, sink_checks
+from .options.fields import WORKING_FOLDER
 from .options.source import OptionsSource, SecretEnvironment
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ def load_and_check(
     :param environment: holds secrets; None: that of this process.
     :raise ConfigError: with everything that is wrong, single keys and combinations alike.
     """
-    file = source.file
+    file, token = source.file, WORKING_FOLDER.set(source.folder)
     try:
         settings = structure(source.document, source.flags)
     except ConfigError as error:
-        raise ConfigError((*error.problems, *_further(error))) from None
+        raise ConfigError((*error.problems, *_further(error)), error.paths) from None
+    finally:
+        WORKING_FOLDER.reset(token)
     errors = list(secret_values.file_errors(file, list(secret_values.written(settings)))) if file else []
     settings, wrong = secret_values.taken(settings, environment or SecretEnvironment())
     findings = check(settings)

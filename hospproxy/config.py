@@ -8,13 +8,13 @@ from .options.addresses import Address, parse_address
 from .options.admin_section import AdminSettings
 from .options.arrival_section import ArrivalSettings
 from .options.audit_section import AuditSettings
+from .options.cache_section import CacheSettings
 from .options.gate_section import BreakerSettings, GateSettings
 from .options.listeners_section import CertificateSettings, ListenerSettings
 from .options.loader import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.page_section import AuditPageSettings
 from .options.redis_section import RedisSettings
 from .options.sections import (
-    CacheSettings,
     IdentitySettings,
     OwnershipSettings,
     RetrySettings,

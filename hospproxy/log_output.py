@@ -30,6 +30,7 @@ from .options.log_section import LogSettings
 WINDOW_S: Final = 60.0
 MOST_KINDS: Final = 1000
 """Kinds of lines that are counted at one time; a line of a further kind is written."""
+MOST_OVERRIDES: Final = 100
 _NUMBERS: Final = re.compile(r"[0-9][0-9.]*")
 _OF_WORKER: Final = "worker {slot}: {text}"
 _LONGEST: Final = 8192
@@ -60,19 +61,20 @@ class LimitedObserver:
 
     :param observer: gets the lines.
     :param seconds: monotonic time.
+    :ivar most: lines of a kind within a minute; 0: all.
     """
 
     def __init__(
         self, observer: Callable[[LogEvent], None], most: int, seconds: Callable[[], float], later: Later
     ) -> None:
         self._observer = observer
-        self._most = most
+        self.most = most
         self._seconds = seconds
         self._later = later
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def __call__(self, event: LogEvent) -> None:
-        if not self._most or event.get("log_level") is LogLevel.critical:
+        if not self.most or event.get("log_level") is LogLevel.critical:
             self._observer(event)
             return
         key, now = kind_of(event), self._seconds()
@@ -87,7 +89,7 @@ class LimitedObserver:
                 self._observer(event)
                 return
             kind = self._kinds[key] = _Kind(now)
-        if kind.written < self._most:
+        if kind.written < self.most:
             kind.written += 1
             self._observer(event)
             return
@@ -162,24 +164,93 @@ class JsonObserver:
         self._file.flush()
 
 
-def observer_for(file: TextIO, options: LogSettings, seconds: Callable[[], float], later: Later) -> Any:
-    """Return the observer that writes the log to a file, as the options say."""
-    written: Any = JsonObserver(file) if options.format == "json" else textFileLogObserver(file)
-    limited = LimitedObserver(written, options.most_a_minute, seconds, later)
-    return _Filtered(limited, LogLevel.lookupByName(options.level))
+class NoLogError(Exception):
+    """This process does not write its own log; the text says why."""
+
+
+@define(slots=True, eq=False)
+class _Override:
+    level: Any
+    until: float | None
 
 
 @implementer(ILogObserver)
-class _Filtered:
-    """Passes on what is important enough; events without a level, from old code, count as info."""
+class LogOutput:
+    """Writes the log of this process as the options say, until they change.
 
-    def __init__(self, observer: Callable[[LogEvent], None], least: Any) -> None:
-        self._observer = observer
-        self._least = least
+    :param seconds: monotonic time.
+    """
+
+    def __init__(
+        self, file: TextIO, options: LogSettings, seconds: Callable[[], float], later: Later
+    ) -> None:
+        self._forms: dict[str, Any] = {"json": JsonObserver(file), "text": textFileLogObserver(file)}
+        self._seconds = seconds
+        self._limited = LimitedObserver(self._write, options.most_a_minute, seconds, later)
+        self._overrides: dict[str, _Override] = {}
+        self.reload(options)
+
+    def reload(self, options: LogSettings) -> None:
+        """Apply changed options; levels that ``set_level`` has set stay."""
+        self._form = self._forms[options.format]
+        self._least = LogLevel.lookupByName(options.level)
+        self._limited.most = options.most_a_minute
+
+    def set_level(self, level: str | None, part: str, lasts_s: float | None) -> None:
+        """Change the level until a time, or until the next start.
+
+        :param level: None: as the options say.
+        :param part: of the program: a module, or a package with all that is in it; "": all of it.
+        :raise NoLogError: there are too many levels of parts.
+        """
+        self._overrides.pop(part, None)
+        if level is None:
+            return
+        if len(self._overrides) >= MOST_OVERRIDES:
+            raise NoLogError(f"there are {MOST_OVERRIDES} levels of parts already: set some to default first")
+        until = None if lasts_s is None else self._seconds() + lasts_s
+        self._overrides[part] = _Override(LogLevel.lookupByName(level), until)
 
     def __call__(self, event: LogEvent) -> None:
-        if (event.get("log_level") or LogLevel.info) >= self._least:
-            self._observer(event)
+        """Write the event if it is important enough; one without a level, from old code, counts as info."""
+        least = self._least if not self._overrides else self._level_of(str(event.get("log_namespace", "")))
+        if (event.get("log_level") or LogLevel.info) >= least:
+            self._limited(event)
+
+    def _level_of(self, part: str) -> Any:
+        """Return the level of the closest part around this one that has a level."""
+        now = self._seconds()
+        for name, override in list(self._overrides.items()):
+            if override.until is not None and now >= override.until:
+                del self._overrides[name]
+        while part and part not in self._overrides:
+            part = part.rpartition(".")[0]
+        found = self._overrides.get(part)
+        return self._least if found is None else found.level
+
+    def _write(self, event: LogEvent) -> None:
+        self._form(event)
+
+
+_IN_USE: list[LogOutput] = []
+"""That of this process, if it writes its log itself."""
+
+
+def reload(options: LogSettings) -> None:
+    """Apply changed options to the log of this process; does nothing if twistd's own flags decide about it."""
+    for output in _IN_USE:
+        output.reload(options)
+
+
+def set_level(level: str | None, part: str, lasts_s: float | None) -> None:
+    """Change the level of this process's log; see ``LogOutput.set_level``.
+
+    :raise NoLogError: twistd's own flags (``--logger``, ``--syslog``) decide about the log.
+    """
+    if not _IN_USE:
+        raise NoLogError("the flags of twistd (--logger, --syslog) decide about this log")
+    for output in _IN_USE:
+        output.set_level(level, part, lasts_s)
 
 
 def _later(seconds: float, call: Callable[[], None]) -> None:
@@ -210,7 +281,9 @@ _CHOSEN: ContextVar[tuple[Any, LogSettings]] = ContextVar("what install was give
 def chosen_observer() -> Any:
     """Return the observer for the options that ``install`` was given; twistd calls it by its name."""
     twistd, options = _CHOSEN.get()
-    return observer_for(_file(twistd), options, time.monotonic, _later)
+    output = LogOutput(_file(twistd), options, time.monotonic, _later)
+    _IN_USE[:] = [output]
+    return output
 
 
 def _file(twistd: Any) -> TextIO:

@@ -34,7 +34,7 @@ class OwnRequests:
         self._enter: Proceed = nowhere
 
     def lead_to(self, entry: Proceed) -> None:
-        """Send the requests to this part of the chain. The chain calls it once, when it is built."""
+        """Send the requests to this part of the chain. The chain calls it whenever its processors are connected."""
         self._enter = entry
 
     async def ask(

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from . import clocks, contract_document
 from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
-from .arrival.front.trust import TrustedProxies
 from .arrival.listener_context import ListenerContext
 from .arrival.listeners import ListenerError, Listeners
 from .arrival.sampled_shortcuts import shortcuts_of
@@ -24,12 +23,12 @@ from .arrival.tls.certificates import CertificateError
 from .assembly import assemble
 from .background import Background
 from .config import Settings
-from .control.control_server import ControlServer
 from .control.owner import Replaceable
+from .control.owner_process import OwnerProcess
 from .folders import remove_left
 from .host import REAL, Host
 from .options.secret_values import master_key
-from .options.source import NO_SOURCE, OptionsSource
+from .options.source import NO_ENVIRONMENT, NO_SOURCE, OptionsSource, SecretEnvironment
 from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
@@ -37,6 +36,7 @@ from .record.sinks.build_sinks import SinkError
 from .record.trail.build_journal import trouble_of
 from .record.trail.journal import Journal
 from .secrets import KeyFileError
+from .service_reload import ServiceReload, trust_of
 from .shutdown import GRACE_S, STEPS_S, Step, end_in_order
 from .state.lock import FolderLock
 from .watch.admin import Admin
@@ -63,6 +63,7 @@ def build(
     host: Host = REAL,
     lock: FolderLock | None = None,
     source: OptionsSource = NO_SOURCE,
+    environment: SecretEnvironment = NO_ENVIRONMENT,
 ) -> ProxyService:
     """Build the proxy without starting it; nothing is bound and no thread runs.
 
@@ -71,12 +72,13 @@ def build(
     :param lock: of the state folder; None if a supervisor has it, or if the caller makes sure that no other proxy
         runs.
     :param source: where the settings come from.
+    :param environment: has the secrets that were taken out of the environment.
     :raise SystemExit: a key, certificate, secret, listener, sink or contract is not usable; stderr says which and
         why.
     """
     clocks.install_monotonic(reactor)
     try:
-        return ProxyService(settings, reactor, seat, host, lock, source)
+        return ProxyService(settings, reactor, seat, host, lock, source, environment)
     except (
         KeyFileError,
         CertificateError,
@@ -87,13 +89,6 @@ def build(
     ) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def trust_of(settings: Settings) -> TrustedProxies:
-    """Return the trusted proxies and the fields in which they are believed."""
-    return TrustedProxies(
-        settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field
-    )
 
 
 class ProxyService(Service):
@@ -114,16 +109,14 @@ class ProxyService(Service):
         host: Host = REAL,
         lock: FolderLock | None = None,
         source: OptionsSource = NO_SOURCE,
+        environment: SecretEnvironment = NO_ENVIRONMENT,
     ) -> None:
         self._settings = self.settings = settings
         self._reactor = reactor
         self._seat = seat
         self._host = host
         self._lock = lock
-        self.source = source
         self.replaceable: Replaceable | None = None
-        # The owner of the state folder, so not a worker of a supervisor.
-        self.control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
         self.parts = parts = assemble(
             settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
         )
@@ -155,6 +148,18 @@ class ProxyService(Service):
         )
         self.access = access_for(settings, self.audit_page) if runs_admin else None
         self.admin = self._admin() if runs_admin else None
+        self.reloading = ServiceReload(
+            parts=parts.reloading, listeners=self.listeners, admin=self.admin, access=self.access,
+            status=self.status, use=self._use,
+        )  # fmt: skip
+        self.control: OwnerProcess | None = None
+        if lock is not None:  # not a worker of a supervisor
+            self.control = OwnerProcess(
+                reactor, settings, source, environment, apply=self.reloading.apply,
+                read_again=lambda: self.reloading.read_again(self.settings),
+                worker=host.worker(reactor, "options"), wall=host.wall, told=self.status.note,
+                replaceable=lambda: self.replaceable,
+            )  # fmt: skip
         parts.metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
         parts.metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
         parts.metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
@@ -226,9 +231,8 @@ class ProxyService(Service):
         self._open_ledger()
         self._join()
         # Install twice: a reactor that starts to run replaces the handlers with its own.
-        stop_s = self._settings.drain_s + GRACE_S
-        self._host.install_signals(self._reactor, self.reload, stop_s)
-        self._reactor.callWhenRunning(self._host.install_signals, self._reactor, self.reload, stop_s)
+        self._use(self._settings)
+        self._reactor.callWhenRunning(self._use, self._settings)
         if self._seat.sockets is None:  # with several workers, the supervisor logs it once all serve
             self._announce()
         if self.audit_page is not None:
@@ -297,26 +301,21 @@ class ProxyService(Service):
         _log.critical("the audit journal cannot be started, stopping: {why}", why=failure.getErrorMessage())
         self._reactor.stop()
 
+    @property
+    def source(self) -> OptionsSource:
+        """Where the options in force come from."""
+        return NO_SOURCE if self.control is None else self.control.options.source
+
+    def _use(self, settings: Settings) -> None:
+        self._settings = self.settings = settings
+        self._host.install_signals(self._reactor, self.reload, settings.drain_s + GRACE_S)
+
     def reload(self) -> None:
-        """Read certificates and the secrets of [origin] and [admin] again; an unusable one replaces none."""
-        for what, each in (("clients", self.listeners), ("the admin page", self.admin)):
-            if each is None:
-                continue
-            try:
-                each.reload()
-            except CertificateError as error:
-                _log.error(
-                    "certificates for {what} not reloaded, old ones kept: {why}", what=what, why=str(error)
-                )
-            else:
-                _log.info("certificates reloaded for {what}", what=what)
-        for name, holder in (("origin", self.parts.entrance), ("admin", self.access)):
-            try:
-                if holder is not None:
-                    holder.reload()
-                    _log.info("[{name}] secrets reloaded", name=name)
-            except SecretError as error:
-                _log.error("[{name}] secrets not reloaded, old ones kept: {why}", name=name, why=str(error))
+        """Apply the options file as it is now, and read certificates and secrets again (SIGHUP)."""
+        if self.control is None:
+            self.reloading.read_again(self.settings)
+        else:
+            self.control.hangup()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, finish the requests in flight, store what is held, close the journal, let sinks catch up."""

@@ -19,7 +19,7 @@ _stopping: list[bool] = []
 
 
 def install(reactor: Any, reload: Callable[[], None], stop_s: float) -> None:
-    """SIGTERM and SIGINT stop the reactor, which drains and exits 0; SIGHUP reloads certificates and secrets.
+    """SIGTERM and SIGINT stop the reactor, which drains and exits 0; SIGHUP reloads options, certificates and secrets.
 
     :param reactor: the running one; call this in its thread.
     :param stop_s: seconds from the first SIGTERM or SIGINT after which the process ends, even if something hangs.

@@ -180,7 +180,9 @@ def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> Replaceab
         options.settings,
         options.source,
         reactor,
-        lambda settings, source, seat, lock: build(settings, reactor, seat, lock=lock, source=source),
+        lambda settings, source, seat, lock: build(
+            settings, reactor, seat, lock=lock, source=source, environment=options.environment
+        ),
         lock,
         options.launch or Launch(),
         own_pid_file,
@@ -193,5 +195,7 @@ def _supervisor(options: Options, reactor: Any, lock: FolderLock) -> IService:
     # Workers are forked: they share the memory of what is imported here, while the process may still read it.
     import_module("hospproxy.service")
 
-    service: IService = Supervisor(options.settings, reactor, lock=lock, source=options.source)
+    service: IService = Supervisor(
+        options.settings, reactor, lock=lock, source=options.source, environment=options.environment
+    )
     return service

@@ -59,3 +59,23 @@ class TaskThread:
                 self._reactor.callFromThread(done.errback, Failure())
             else:
                 self._reactor.callFromThread(done.callback, result)
+
+
+class BriefThread:
+    """A thread for each task, which ends with it: a process that forks others must have none at that time.
+
+    :param name: as for ``TaskThread``.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+
+    def run(self, task: Callable[[], T]) -> Deferred[T]:
+        thread = TaskThread(self._reactor, self._name)
+        done = thread.run(task)
+        thread.stop()
+        return done
+
+    def stop(self) -> None:
+        """Do nothing: each thread ends by itself."""

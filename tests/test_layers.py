@@ -39,8 +39,8 @@ LAYERS = (
     # Commands for the running proxy; they see it as ``Owner``.
     "control",
     # The parts are connected here; nothing below knows all of them.
-    "worker_identity chain assembly",
-    "service",
+    "worker_identity chain chain_parts parts_reload assembly",
+    "service_reload service",
     "replacement",
     "workers",
     "tap",

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.log_output import MOST_KINDS, WINDOW_S, LimitedObserver, install, observer_for
+from hospproxy.log_output import MOST_KINDS, WINDOW_S, LimitedObserver, LogOutput, install
 from hospproxy.options.log_section import LogSettings
 
 
@@ -22,7 +22,7 @@ class Case(SynchronousTestCase):
         self.clock, self.file = Clock(), io.StringIO()
 
     def logger(self, namespace: str = "a.part", **options: Any) -> Logger:
-        observer = observer_for(
+        observer = LogOutput(
             self.file,
             LogSettings(**options),
             self.clock.seconds,
@@ -47,7 +47,7 @@ class Level(Case):
     def test_an_event_without_alevel_is_info(self) -> None:
         for level, number in (("info", 1), ("error", 0)):
             self.file.truncate(0)
-            observer = observer_for(self.file, LogSettings(level=level), self.clock.seconds, lambda *_: None)
+            observer = LogOutput(self.file, LogSettings(level=level), self.clock.seconds, lambda *_: None)
             observer({"log_format": "old", "log_time": 0.0})
             self.assertEqual(self.file.getvalue().count("old"), number)
 

@@ -73,6 +73,21 @@ class ListenerContext:
 
         return Handshakes(self.clock, self.limits, self.trust.covers, count)
 
+    def reload(
+        self, limits: ArrivalSettings, trust: TrustedProxies, hosts: PublicHosts, shortcuts: int
+    ) -> None:
+        """Apply changed options. Limits of an open connection's next head or body may still be the old ones.
+
+        :param shortcuts: most shortcuts.
+        """
+        self.limits = self.tally.limits = self.crowd.limits = self.handshakes.limits = limits
+        self.trust = self.crowd.trust = trust
+        self.handshakes.exempt = trust.covers
+        self.public_hosts = hosts
+        self.budget.limit = limits.body_memory_bytes
+        if self.shortcuts is not None:
+            self.shortcuts.reload(shortcuts)
+
     def shortcuts_for(self, peer: str, announced: str | None, scheme: str) -> ConnectionShortcuts:
         """Return the shortcuts of one connection; parameters as for ``identify``."""
         if self.shortcuts is None:

@@ -15,9 +15,10 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
+from ..options.arrival_section import ArrivalSettings
 from ..words import Reload
 from ..worker import TaskRunner, TaskThread
-from .authority import without_port
+from .authority import PublicHosts, without_port
 from .client_sockets import ClientSockets
 from .drain import stop
 from .factory import Http1Factory
@@ -146,6 +147,9 @@ class Listeners:
         self._entrances = [self._entrance(value) for value, address in self._values if address.secure]
         self._kept: list[WatchedFiles[Any]] = [kept for each in self._entrances for kept in each.kept]
         self._renewal: FileRenewal | None = None
+        self._factories: list[Http1Factory] = []
+        self._in_front: list[ProxyHeaderFactory] = []
+        """Those whose senders are the trusted proxies."""
         self.ports: list[IListeningPort] = []
 
     def listen(
@@ -162,16 +166,20 @@ class Listeners:
         clients = ClientSockets(reactor)
         try:
             for value, address in self._values:
+                inside: Http1Factory
                 factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot satisfy
                 if address.secure:
                     inside = SecureFactory(self._house, value.hsts_s)
                     factory = TlsFactory(next(entrances).doorway, inside, self._house.clock)
                 else:
                     policy = PlainPolicy(PlainHttpMode(value.plain), self._https_port())
-                    factory = Http1Factory(self._house, policy)
+                    factory = inside = Http1Factory(self._house, policy)
+                self._factories.append(inside)
                 if value.proxy_protocol:
                     senders = TrustedProxies(value.proxy_protocol_from or self._house.trust.networks)
                     factory = ProxyHeaderFactory(factory, self._house, senders)
+                    if not value.proxy_protocol_from:
+                        self._in_front.append(factory)
                 taken = next(given, None)
                 if taken is not None:
                     self.ports.append(_adopted(reactor, taken, factory))
@@ -210,6 +218,15 @@ class Listeners:
     def _renew(self) -> None:
         for each in self._entrances:
             each.renew()
+
+    def apply(
+        self, limits: ArrivalSettings, trust: TrustedProxies, hosts: PublicHosts, shortcuts: int
+    ) -> None:
+        """Apply changed options to all listeners; see ``ListenerContext.reload``."""
+        for house in (self._house, *(factory.house for factory in self._factories)):
+            house.reload(limits, trust, hosts, shortcuts)
+        for factory in self._in_front:
+            factory.senders = TrustedProxies(trust.networks)
 
     def addresses(self) -> list[tuple[str, int]]:
         """Return host and port of each open listener, as the system reports them."""

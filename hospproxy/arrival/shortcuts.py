@@ -124,6 +124,7 @@ class Shortcuts:
         secret: bytes,
     ) -> None:
         self._given = self._most = most
+        self._paused = False
         self.clock = clock
         self.wall = wall
         self._new_id = new_id
@@ -136,6 +137,15 @@ class Shortcuts:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def reload(self, most: int) -> None:
+        """Apply changed options: forget every answer, since rules may have changed.
+
+        :param most: how many are kept from now on.
+        """
+        self._given = most
+        self._most = 0 if self._paused else most
+        self._known.clear()
 
     def used_by(self, way: bytes, *, trusted: bool) -> ConnectionShortcuts:
         """Return what one connection uses.
@@ -153,6 +163,7 @@ class Shortcuts:
 
     def pause(self) -> None:
         """Answer nothing, in the tables of all listeners, because another process is about to take over."""
+        self._paused = True
         self._most = 0
         self._known.clear()
         for each in self._others:
@@ -160,6 +171,7 @@ class Shortcuts:
 
     def resume(self) -> None:
         """Answer again: no other process has taken over."""
+        self._paused = False
         self._most = self._given
         for each in self._others:
             each.resume()

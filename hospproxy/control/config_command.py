@@ -13,9 +13,9 @@ from .owner import Owner
 
 async def _run(owner: Owner, arguments: Arguments, _progress: Progress) -> Result:
     changed = bool(arguments.get("changed"))
-    rows = in_force(owner.settings, owner.source)
+    rows = in_force(owner.options.settings, owner.options.source)
     return {
-        "file": None if owner.source.file is None else str(owner.source.file),
+        "file": None if owner.options.source.file is None else str(owner.options.source.file),
         "options": [
             {"key": row.path, "value": row.value, "from": row.origin}
             for row in rows

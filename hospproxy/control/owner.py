@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..config import Settings
-from ..options.source import OptionsSource
+from .options_reload import OptionsReload
 
 
 class Replaceable(Protocol):
@@ -30,12 +30,12 @@ class Owner(Protocol):
     """The only process of a proxy, or the supervisor of several workers."""
 
     @property
-    def settings(self) -> Settings:
-        """The options in force."""
+    def options(self) -> OptionsReload:
+        """The options in force, and the way to others."""
 
     @property
-    def source(self) -> OptionsSource:
-        """Where they come from."""
+    def settings(self) -> Settings:
+        """The options in force."""
 
     @property
     def replaceable(self) -> Replaceable | None:

@@ -15,7 +15,7 @@ _RUNNING: Final = version("hospproxy")
 
 
 async def _run(owner: Owner, _arguments: Arguments, _progress: Progress) -> Result:
-    return {"version": _RUNNING, "pid": os.getpid(), "workers": owner.settings.workers}
+    return {"version": _RUNNING, "pid": os.getpid(), "workers": owner.options.settings.workers}
 
 
 def _show(result: Result) -> Iterator[str]:

@@ -42,6 +42,15 @@ class Courier(Protocol):
     def start(self) -> None:
         """Begin to follow the journal, which need not have started yet."""
 
+    def check(self, settings: Settings) -> None:
+        """Check that changed options can be applied.
+
+        :raise SinkError: a sink cannot be made.
+        """
+
+    def reload(self, settings: Settings) -> None:
+        """Apply changed options to sinks, alert rules and retention. Records wait in the journal meanwhile."""
+
     def noticed(self, timeout_s: float) -> Awaitable[None]:
         """Let the alert rules see each record on disk. Call it before the journal is closed: alerts are records too.
 

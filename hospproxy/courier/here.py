@@ -37,6 +37,12 @@ class CourierHere:
     def start(self) -> None:
         self._delivery.start()
 
+    def check(self, settings: Settings) -> None:
+        """Do nothing: sinks in the serving process keep their options."""
+
+    def reload(self, settings: Settings) -> None:
+        """Do nothing: sinks in the serving process keep their options."""
+
     async def noticed(self, timeout_s: float) -> None:
         await self._delivery.noticed(timeout_s)
 
@@ -53,6 +59,12 @@ class NoCourier:
         """Do nothing."""
 
     def start(self) -> None:
+        """Do nothing."""
+
+    def check(self, settings: Settings) -> None:
+        """Do nothing."""
+
+    def reload(self, settings: Settings) -> None:
         """Do nothing."""
 
     async def noticed(self, timeout_s: float) -> None:

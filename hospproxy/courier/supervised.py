@@ -22,6 +22,8 @@ from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_paus
 from ..forked_process import CannotFork
 from ..host import REAL, Host
 from ..interfaces import IJournal, IMeter, ITrailReader
+from ..options.changes import changes, touches
+from ..record.sinks.build_sinks import check_writers
 from ..record.trail.ends import JournalEnds
 from . import process as courier_process
 from .delivery import has_searches, pause
@@ -52,6 +54,12 @@ if TYPE_CHECKING:
 _log = Logger()
 HUNG_S: Final = 120.0
 """Seconds without a report after which the process is killed and replaced."""
+FINISH_S: Final = 5.0
+"""Seconds that a courier with former options has to deliver what is on disk; its successor delivers the rest."""
+_OPTIONS: Final = (
+    "audit_database", "audit_syslog", "audit_http", "audit_bucket", "audit_plugins", "alerts", "audit.retention_days",
+)  # fmt: skip
+"""Options that only the courier uses."""
 _LOOK_S: Final = 5.0
 _POLL_S: Final = 0.05
 Descriptors = dict[int, int | str]
@@ -81,9 +89,10 @@ class CourierProcess:
         self._meter = meter
         self._journal = journal
         self._ends = ends
+        self._host = host
         self._process: ChildProcess | None = None
         self._channel: Channel | None = None
-        self._ready = self._silent = self._closing = self._stopping = False
+        self._ready = self._silent = self._closing = self._stopping = self._replacing = False
         self._knows_settings = False
         self._exits = 0
         self._began = 0.0
@@ -118,6 +127,30 @@ class CourierProcess:
         """Let the process begin once the reactor runs: the ports are open by then."""
         self._reactor.callWhenRunning(self._begin)
         self._looking.start(_LOOK_S, now=False)
+
+    def check(self, settings: Settings) -> None:
+        """Check the sinks: the process could not start with one that cannot be made.
+
+        :raise SinkError: a sink cannot be made.
+        """
+        check_writers(settings, self._reactor, self._host)
+
+    def reload(self, settings: Settings) -> None:
+        """Let a successor with these options take over; nothing happens if none of them is the courier's."""
+        different = touches(changes(self._settings, settings), *_OPTIONS)
+        self._settings = settings
+        if not different or self._process is None or self._replacing:
+            return
+        self._replacing = True
+        if not self._ready:
+            self._kill()
+            return
+        self._say(Finish(FINISH_S))
+        self._reactor.callLater(FINISH_S * 1.1 + 0.1, self._kill_old, self._process)
+
+    def _kill_old(self, process: ChildProcess) -> None:
+        if self._process is process:
+            self._kill()
 
     async def noticed(self, timeout_s: float) -> None:
         """Let the alert rules see each record on disk; see ``Courier``."""
@@ -303,6 +336,11 @@ class CourierProcess:
             ended, self._ended = self._ended, []
             for each in ended:
                 each.callback(None)
+            return
+        if self._replacing:
+            self._replacing = False
+            _log.info("The courier is started again with changed options")
+            self._restart = self._reactor.callLater(0, self._begin)
             return
         self._exits = exits_in_a_row(self._exits, self._reactor.seconds() - self._began)
         self._meter.count("courier_restarts_total")

@@ -13,6 +13,7 @@ from ..foundations import Foundations
 from ..interfaces import IMeter
 from ..memory.accounts import Accounts
 from ..messages import Identity
+from ..options.admission_section import AdmissionSettings
 from ..origin_secrets import OriginSecrets, read_secrets
 from .admission.claim_keys import ClaimKeys
 from .admission.processor import Admission
@@ -43,9 +44,13 @@ def entrance_for(settings: Settings, meter: IMeter) -> OriginCheck | None:
 
 def refusals_for(base: Foundations) -> RefusalCache:
     """Return the memory of credentials that HOSP has refused a moment ago."""
-    settings = base.settings.admission
-    keep_s = settings.refusal_s if settings.enabled else 0.0
-    return RefusalCache(base.reactor, keep_s, settings.max_remembered, base.late_commit_s, base.certain)
+    most = base.settings.admission.max_remembered
+    return RefusalCache(base.reactor, kept_refusals_s(base.settings), most, base.late_commit_s, base.certain)
+
+
+def kept_refusals_s(settings: Settings) -> float:
+    """Return the seconds for which a refusal by HOSP is remembered."""
+    return settings.admission.refusal_s if settings.admission.enabled else 0.0
 
 
 def knowledge_of(base: Foundations) -> Knowledge:
@@ -86,11 +91,8 @@ def admission_for(
 
     :param workers: how many processes share the limits, at least one.
     """
-    settings = base.settings
-    # Leave at least two thirds of the deadline for HOSP.
-    delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
     return Admission(
-        evolve(settings.admission, delay_s=delay_s),
+        admission_limits(base.settings),
         ClaimKeys(base.key.subkey("credentials"), base.key.subkey("guesses")),
         accounts,
         refusals,
@@ -98,13 +100,22 @@ def admission_for(
         base.metrics,
         base.sharing,
         workers,
-        heartbeat_s=settings.redis.heartbeat_s,
+        heartbeat_s=base.settings.redis.heartbeat_s,
     )
 
 
-def permissions_for(base: Foundations, knowledge: Knowledge) -> Permissions:
-    """Return the permission rules of the contract, with the modes from the options."""
-    permissions = base.settings.permissions
+def admission_limits(settings: Settings) -> AdmissionSettings:
+    """Return the limits, with delays that leave at least two thirds of the deadline for HOSP."""
+    delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
+    return evolve(settings.admission, delay_s=delay_s)
+
+
+def permissions_for(base: Foundations, settings: Settings, knowledge: Knowledge) -> Permissions:
+    """Return the permission rules of the contract, with the modes from the options.
+
+    :param settings: those in force, which a reload may have changed since ``base`` was built.
+    """
+    permissions = settings.permissions
     return Permissions(
         base.contract,
         knowledge,

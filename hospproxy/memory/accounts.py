@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..hook import Hook
@@ -82,6 +82,15 @@ class Accounts:
         """HOSP has refused these credentials in this process."""
         self.revoked: Hook[[str]] = Hook()
         """An account has changed: the cache entries with this tag must be deleted."""
+
+    def reload(self, remember_s: float, grace_s: float) -> None:
+        """Apply changed options. A shorter time holds at once for credentials that are remembered already."""
+        self._grace_s = grace_s
+        self._remember_s = remember_s
+        latest = self._clock.seconds() + remember_s
+        for credentials, accepted in self._accepted.items():
+            if accepted.until > latest:
+                self._accepted[credentials] = evolve(accepted, until=latest)
 
     def __len__(self) -> int:
         return len(self._accepted)

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from attrs import frozen
 
+from ..config import Settings
 from ..encryption import Seal
 from ..folders import of_slot
 from ..foundations import Foundations
@@ -26,6 +27,7 @@ class Remembered:
 
     disk: DiskCache
     accounts: Accounts
+    store: LruStore
     memory: Memory
 
 
@@ -41,10 +43,11 @@ def remembered_by(
     disk = _disk(base)
     who = base.settings.identity
     accounts = Accounts(base.reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
+    store = LruStore(base.settings.cache.max_bytes)
     memory = Memory(
         base.contract,
         accounts,
-        LruStore(base.settings.cache.max_bytes),
+        store,
         base.reactor,
         base.late_commit_s,
         disk,
@@ -54,7 +57,7 @@ def remembered_by(
         stalls=stalls,
         let_in=let_in,
     )
-    return Remembered(disk=disk, accounts=accounts, memory=memory)
+    return Remembered(disk=disk, accounts=accounts, store=store, memory=memory)
 
 
 def _disk(base: Foundations) -> DiskCache:
@@ -71,13 +74,18 @@ def _disk(base: Foundations) -> DiskCache:
         seal=Seal(key.subkey("cache on disk"), key.key_id, host.entropy),
         mac=key.hmac("names in the cache on disk"),
         limits=DiskLimits(
-            settings.cache.disk_max_bytes // settings.workers if settings.cache.enabled else 0,
+            disk_bytes(settings),
             settings.identity.max_remembered,
         ),
         trusted=base.sharing.is_alone,
     )
     base.metrics.gauge("cache_disk_bytes", lambda: float(disk.bytes))
     return disk
+
+
+def disk_bytes(settings: Settings) -> int:
+    """Return the most bytes of a worker's cache on disk."""
+    return settings.cache.disk_max_bytes // settings.workers if settings.cache.enabled else 0
 
 
 def _about(base: Foundations) -> bytes:

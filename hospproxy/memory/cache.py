@@ -15,7 +15,7 @@ from ..exchange import Identified
 from ..identity_response import identity_in
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import Identity, Response
-from ..options.sections import CacheSettings
+from ..options.cache_section import CacheSettings
 from ..tags import ACCOUNTS, WHO, credentials_tag
 from ..words import CacheWord
 from .directives import CacheDirectives, wish_of
@@ -36,8 +36,8 @@ from .store import CacheEntry, EntryMark, EntryRequest, LruStore, size_of
 class Cache:
     """Serves reads from memory, stores HOSP's responses, and invalidates what a write touches.
 
-    It stays in the chain when caching is disabled: writes must still invalidate what is remembered of credentials.
-
+    It stays in the chain when caching is disabled: writes still invalidate what is remembered of credentials.
+    :param settings: a reload replaces them; entries keep the lifetime that they were stored with.
     :param contract: lifetimes, and the form of responses. ``memory`` stores the entries.
     :param clock: monotonic time.
     :param ask: ``OwnRequests.ask``, to revalidate an entry that was served stale; None: no background revalidation.
@@ -54,7 +54,7 @@ class Cache:
         ask: Ask | None = None,
         second: SecondLevelAccess | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._second = SecondLevelAccess() if second is None else second
         self._who = contract.identity
         self._override_no_cache = contract.override_no_cache
@@ -224,8 +224,8 @@ class Cache:
     def _place(self, exchange: Identified) -> EntryLocation | None:
         """Where to store the response; None if it may not be stored."""
         call = exchange.call
-        lifetime_s = self._settings.lifetimes.get(call.operation.id, call.operation.cache_s)
-        if not self._settings.enabled or lifetime_s <= 0:
+        lifetime_s = self.settings.lifetimes.get(call.operation.id, call.operation.cache_s)
+        if not self.settings.enabled or lifetime_s <= 0:
             return None
         client = exchange.request.client
         if call.operation.public and call.authorization is None:
@@ -367,7 +367,7 @@ class Cache:
             self._memory.accounts.forget(place.identity.credentials)
         types = self._types.get(fill.exchange.call.operation.id, frozenset())
         why_not = why_not_kept(
-            response, types, self._settings.max_entry_bytes, override_no_cache=self._override_no_cache
+            response, types, self.settings.max_entry_bytes, override_no_cache=self._override_no_cache
         )
         if not why_not and (fill.doomed or not fill.keep):
             why_not = "invalidated" if fill.doomed else "unsettled"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -86,6 +86,10 @@ class DiskCache:
         self._trusted = trusted
         self.trouble: str | None = None
         self.bytes = 0
+
+    def reload(self, max_bytes: int) -> None:
+        """Apply a changed bound, with the next entry that is stored."""
+        self._limits = evolve(self._limits, max_bytes=max_bytes)
 
     def open(self) -> list[str | None]:
         """Open the file. Blocks; call it once, before the first request. If it fails, the proxy starts without a file.

@@ -112,6 +112,10 @@ class ScreeningNotes:
         self._locked_out: dict[str, list[Deferred[bytes | None]]] = {}
         meter.gauge("screening_pending", lambda: float(self.pending))
 
+    def reload(self, settings: ScreeningSettings) -> None:
+        """Apply changed options."""
+        self._settings = settings
+
     @property
     def pending(self) -> int:
         """Number of notes that are not stored at HOSP yet."""

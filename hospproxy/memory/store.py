@@ -97,6 +97,13 @@ class LruStore:
     def __len__(self) -> int:
         return len(self._held)
 
+    def reload(self, max_bytes: int) -> None:
+        """Apply a changed bound: evict what does not fit."""
+        self.max_bytes = max_bytes
+        while self.bytes > max_bytes:
+            self._drop(next(iter(self._held)))
+            self.evicted += 1
+
     def get(self, key: bytes) -> Any:
         """The entry under a key, fresh or not; None if there is none or it is marked."""
         held = self._held.get(key)

@@ -6,7 +6,8 @@ In reading order:
 - ``*_section.py``: one class for each section; ``sections.py``: the remaining sections, and ``Settings`` with all.
 - ``secret_values.py``: the values of secrets, from a file, the environment or the options file.
 - ``loader.py``: reads the file and the flags, and reports every error at once.
-- ``source.py``: what options were made of, so that they can be read again; ``in_force.py``: options as rows of text.
+- ``source.py``: what options were made of, so that they can be read again; ``in_force.py``: options as rows of text;
+  ``changes.py``: what differs between two; ``positions.py``: the line of a key.
 - ``admin_checks.py``, ``sharing_checks.py``, ``sink_checks.py``: combinations of keys that cannot work or are risky.
 - ``files.py``, ``front_files.py``, ``sharing_files.py``, ``sink_files.py``: check the named files.
 - ``markdown.py``: generates the tables of docs/options.md.

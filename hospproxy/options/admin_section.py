@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
-from .fields import address, choice, hosts, listed, path, switch
+from .fields import address, choice, hosts, listed, names, path, switch
 
 
 @frozen(slots=True, kw_only=True)
 class AdminSettings:
     """The admin listener: health checks, metrics, the status page and the audit page."""
+
+    LIVE: ClassVar = names("")
+    RESTART: ClassVar = names(
+        "enabled url certificate_file private_key_file hosts access scrape_token_files client_ca_file"
+    )
 
     enabled: bool = field(default=True, metadata=switch("Serve `/live`, `/ready`, `/metrics` and `/audit`."))
     url: str = field(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
-from .fields import number, switch, whole
+from .fields import names, number, switch, whole
 
 
 @frozen(slots=True, kw_only=True)
 class AdmissionSettings:
     """Limits for each client: password guesses, and requests per second."""
+
+    LIVE: ClassVar = names(
+        "enabled account_free address_free forgive_s delay_s account_waiting address_waiting refusal_s "
+        "rate burst address_rate address_burst"
+    )
+    RESTART: ClassVar = names("max_remembered")
 
     enabled: bool = field(
         default=True, metadata=switch("Slow down password guesses and limit request rates.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
-from .fields import listed, number, path, switch, text, web_url, whole
+from .fields import listed, names, number, path, switch, text, web_url, whole
 
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
 
@@ -40,6 +41,15 @@ def _zone(value: str) -> str:
 @frozen(slots=True, kw_only=True)
 class AlertsSettings:
     """Rules that check each audit record as it is made, and raise alerts. 0 switches a rule off."""
+
+    LIVE: ClassVar = names(
+        "enabled failed_logins_by_address failed_logins_by_name failed_logins_window_s patients "
+        "patients_window_s usual_patients_factor usual_patients_min learning_days quiet_hours "
+        "unusual_hours time_zone anothers_name anothers_name_window_s break_glass repeat_after_s "
+        "webhook_url webhook_secret_file webhook_secret_env webhook_secret webhook_ca_file "
+        "webhook_timeout_s"
+    )
+    RESTART: ClassVar = names("")
 
     enabled: bool = field(default=True, metadata=switch("Apply the rules."))
     failed_logins_by_address: int = field(

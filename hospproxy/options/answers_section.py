@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
-from .fields import choice
+from .fields import choice, names
 
 
 @frozen(slots=True, kw_only=True)
 class AnswersSettings:
     """Checks HOSP's responses: type, syntax and outer shape always, the contract's schema as `mode` says."""
+
+    LIVE: ClassVar = names("mode")
+    RESTART: ClassVar = names("")
 
     mode: str = field(
         default="report",

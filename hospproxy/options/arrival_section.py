@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
-from .fields import number, whole
+from .fields import names, number, whole
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -14,6 +16,14 @@ GiB = 1024 * MiB
 @frozen(slots=True, kw_only=True)
 class ArrivalSettings:
     """Limits on client connections, requests and responses."""
+
+    LIVE: ClassVar = names(
+        "max_head_bytes max_fields max_target_bytes header_timeout_s body_timeout_s min_body_rate "
+        "write_timeout_s min_taken_bytes keep_alive_s linger_s body_memory_bytes unknown_body_bytes "
+        "max_connections max_connections_per_address max_pipelined handshake_timeout_s max_handshakes "
+        "max_handshakes_per_address handshake_rate_per_address"
+    )
+    RESTART: ClassVar = names("certificate_check_s")
 
     max_head_bytes: int = field(
         default=16 * KiB,

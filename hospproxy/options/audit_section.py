@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
-from .fields import choice, number, path, switch, whole
+from .fields import choice, names, number, path, switch, whole
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -18,6 +19,12 @@ GiB = 1024 * MiB
 @frozen(slots=True, kw_only=True)
 class AuditSettings:
     """The audit trail: one record for every request."""
+
+    LIVE: ClassVar = names("retention_days when_full")
+    RESTART: ClassVar = names(
+        "enabled directory durability commit buffer_s buffer_records rotate_bytes rotate_s "
+        "signing_key_file signing_key_env signing_key reserve_bytes"
+    )
 
     enabled: bool = field(default=True, metadata=switch("Write audit records."))
     directory: Path | None = field(

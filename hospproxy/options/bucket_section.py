@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
-from .fields import address, number, path, pattern, switch
+from .fields import address, names, number, path, pattern, switch
 
 
 @frozen(slots=True, kw_only=True)
 class BucketSettings:
     """Audit sink: an S3-compatible bucket, one object for each closed journal file."""
+
+    LIVE: ClassVar = names(
+        "enabled endpoint_url bucket prefix region access_key_id secret_access_key_file "
+        "secret_access_key_env secret_access_key ca_file path_style timeout_s"
+    )
+    RESTART: ClassVar = names("")
 
     enabled: bool = field(default=False, metadata=switch("Upload closed files."))
     endpoint_url: str | None = field(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
-from .fields import SPEC, BadValueError, Metadata, OptionSpec, number, path, switch
+from .fields import SPEC, BadValueError, Metadata, OptionSpec, names, number, path, switch
 
 _TAKES = "postgresql+psycopg://user@host:port/database"
 
@@ -40,6 +40,11 @@ def _database(doc: str) -> Metadata:
 @frozen(slots=True, kw_only=True)
 class DatabaseSettings:
     """Audit sink: the index that the audit page searches."""
+
+    LIVE: ClassVar = names(
+        "url password_file password_env password retention_days connect_timeout_s timeout_s"
+    )
+    RESTART: ClassVar = names("enabled")
 
     enabled: bool = field(default=True, metadata=switch("Keep an index of the records."))
     url: str = field(

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from attrs import frozen
 from .addresses import parse_address
 
 SPEC = "hospproxy.option"
+WORKING_FOLDER: ContextVar[Path] = ContextVar("folder of relative paths")
+"""Set while options are read; a later change of the working folder does not change what the options mean."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -47,6 +50,15 @@ class OptionSpec:
 
 
 Metadata = Mapping[str, OptionSpec]
+
+
+def names(keys: str) -> frozenset[str]:
+    """Return the names of keys that stand in one text.
+
+    Each section names its keys in ``LIVE`` and ``RESTART``: those that a reload applies to the running proxy, and
+    those that only a restart does.
+    """
+    return frozenset(keys.split())
 
 
 def shown(value: object) -> str:
@@ -129,10 +141,10 @@ def word(most: int, doc: str) -> Metadata:
 
 def path(doc: str) -> Metadata:
     """A path. It is made absolute when it is read, since a daemon changes its working folder later."""
-    return _spec(doc, "a path", _is_text, _absolute)
+    return _spec(doc, "a path", _is_text, absolute)
 
 
-def _absolute(value: str) -> Path:
+def absolute(value: str) -> Path:
     """Make a path absolute. ``$CREDENTIALS_DIRECTORY/`` is the folder of systemd's ``LoadCredential=``."""
     name = "$CREDENTIALS_DIRECTORY/"
     if value.startswith(name):
@@ -140,7 +152,7 @@ def _absolute(value: str) -> Path:
         if not folder:
             raise ValueError("the environment variable CREDENTIALS_DIRECTORY is not set")
         value = os.path.join(folder, value.removeprefix(name))
-    return Path(value).expanduser().absolute()
+    return (WORKING_FOLDER.get(None) or Path.cwd()) / Path(value).expanduser()
 
 
 def address(doc: str, *schemes: str) -> Metadata:

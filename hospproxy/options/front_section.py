@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 
-from .fields import choice, listed, pattern
+from .fields import absolute, choice, listed, names, pattern
 
 MIN_SECRET, MAX_SECRET = 16, 4096
 MAX_SECRETS = 2
@@ -15,6 +16,9 @@ MAX_SECRETS = 2
 @frozen(slots=True, kw_only=True)
 class FrontSettings:
     """Which headers of the `trusted_proxies` are read, and whether clients must use HTTPS."""
+
+    LIVE: ClassVar = names("forwarded_header forwarded_proto_header require_https")
+    RESTART: ClassVar = names("")
 
     forwarded_header: str = field(
         default="x-forwarded-for",
@@ -58,6 +62,9 @@ class FrontSettings:
 class OriginSettings:
     """A secret header that the gateway in front adds to every request. A request without it gets 403."""
 
+    LIVE: ClassVar = names("header secret_files secret_variables")
+    RESTART: ClassVar = names("")
+
     header: str = field(
         default="X-Origin-Verify",
         metadata=pattern(
@@ -72,7 +79,7 @@ class OriginSettings:
             "Files with the secret (16 to 4096 printable ASCII characters, mode 0600): one, or two during"
             " a rotation. Read again on SIGHUP. Empty, with no `secret_variables`: no secret is required.",
             "paths",
-            lambda value: Path(value).expanduser().absolute(),
+            absolute,
         ),
     )
     secret_variables: tuple[str, ...] = field(

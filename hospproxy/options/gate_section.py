@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
-from .fields import number, switch, whole
+from .fields import names, number, switch, whole
 
 MARGIN_S = 5.0
 """Seconds beyond ``slow_s``, for a connection that was slow to open and a clock that differs from HOSP's."""
@@ -13,6 +15,9 @@ MARGIN_S = 5.0
 @frozen(slots=True, kw_only=True)
 class GateSettings:
     """The queue in front of HOSP."""
+
+    LIVE: ClassVar = names("concurrency max_queue slow_s")
+    RESTART: ClassVar = names("enabled")
 
     enabled: bool = field(
         default=True, metadata=switch("Limit how many requests HOSP works on, and queue the rest.")
@@ -49,6 +54,9 @@ class GateSettings:
 @frozen(slots=True, kw_only=True)
 class BreakerSettings:
     """The circuit breaker: while HOSP is down only probes are sent."""
+
+    LIVE: ClassVar = names("failures probe_every_s probe_timeout_s")
+    RESTART: ClassVar = names("enabled")
 
     enabled: bool = field(default=True, metadata=switch("Use the breaker. Needs `gate.enabled`."))
     failures: int = field(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
-from .fields import number, path, switch, web_url
+from .fields import names, number, path, switch, web_url
 
 
 @frozen(slots=True, kw_only=True)
 class HttpSinkSettings:
     """Audit sink: an HTTP server that gets batches of records."""
+
+    LIVE: ClassVar = names("enabled url secret_file secret_env secret ca_file timeout_s")
+    RESTART: ClassVar = names("")
 
     enabled: bool = field(default=False, metadata=switch("Post records."))
     url: str | None = field(default=None, metadata=web_url("URL to post to. Required if enabled."))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
-from .fields import Network, address, choice, networks, path, switch, whole
+from .fields import Network, address, choice, names, networks, path, switch, whole
 
 
 @frozen(slots=True, kw_only=True)
 class CertificateSettings:
     """A further certificate of a listener, used for the host names it contains. May be repeated."""
+
+    LIVE: ClassVar = names("")
+    RESTART: ClassVar = names("certificate_file private_key_file")
 
     certificate_file: Path | None = field(
         default=None, converter=optional(Path), metadata=path("Certificate chain (PEM).")
@@ -26,6 +30,12 @@ class CertificateSettings:
 @frozen(slots=True, kw_only=True)
 class ListenerSettings:
     """A port that clients connect to. `[[listeners]]` may be repeated."""
+
+    LIVE: ClassVar = names("")
+    RESTART: ClassVar = names(
+        "url certificate_file private_key_file client_certificates client_ca_file hsts_s plain "
+        "proxy_protocol proxy_protocol_from"
+    )
 
     url: str = field(
         default="https://127.0.0.1:8443",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Final
+
 from attrs import field, frozen
 
-from .fields import choice, whole
+from .fields import choice, names, whole
+
+LEVELS: Final = ("debug", "info", "warn", "error", "critical")
 
 
 @frozen(slots=True, kw_only=True)
 class LogSettings:
     """The log: what is written, and how. Where it goes is up to twistd (`--logfile`, `--syslog`)."""
 
+    LIVE: ClassVar = names("level format most_a_minute")
+    RESTART: ClassVar = names("")
+
     level: str = field(
         default="info",
-        metadata=choice(
-            "Lines below this level are not written.", "debug", "info", "warn", "error", "critical"
-        ),
+        metadata=choice("Lines below this level are not written.", *LEVELS),
     )
     format: str = field(
         default="text",

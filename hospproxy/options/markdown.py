@@ -13,7 +13,7 @@ from .loader import LISTED, sections
 
 
 def markdown() -> str:
-    """Render one table per section: key, allowed values, unit, default, meaning."""
+    """Render one table per section: key, allowed values, unit, default, meaning, and whether a reload applies it."""
     return "\n".join(_section(name, cls) for name, cls in sections())
 
 
@@ -22,11 +22,16 @@ def _section(name: str, cls: type[Any]) -> str:
     title = f"## `[[{name}]]`" if several else f"## `[{name}]`" if name else "## Top of the file"
     rows = [
         f"| `{each.name}` | {_cell(spec.takes)} | {spec.unit} | {_default(each)} | {_cell(spec.doc)} |"
+        f" {_change(cls, each)} |"
         for each in attrs.fields(cls)
         if (spec := each.metadata.get(SPEC)) is not None and isinstance(spec, OptionSpec)
     ]
-    head = ["| key | takes | unit | default | meaning |", "| --- | --- | --- | --- | --- |"]
+    head = ["| key | takes | unit | default | meaning | changes |", "| --- | --- | --- | --- | --- | --- |"]
     return "\n".join([title, "", inspect.getdoc(cls) or "", "", *head, *rows, ""])
+
+
+def _change(cls: type[Any], each: attrs.Attribute[Any]) -> str:
+    return "live" if each.name in cls.LIVE else "restart"
 
 
 def _cell(text: str) -> str:

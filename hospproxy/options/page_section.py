@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
-from .fields import number, path, switch, whole
+from .fields import names, number, path, switch, whole
 
 
 @frozen(slots=True, kw_only=True)
 class AuditPageSettings:
     """The audit page, on the admin listener."""
+
+    LIVE: ClassVar = names("")
+    RESTART: ClassVar = names("enabled users_file remember_s rows report_rows")
 
     enabled: bool = field(default=True, metadata=switch("Serve the audit page."))
     users_file: Path | None = field(

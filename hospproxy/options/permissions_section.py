@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
 from ..contract_permissions import MODES
-from .fields import choice_by_name, ids, number, switch, whole
+from .fields import choice_by_name, ids, names, number, switch, whole
 
 if TYPE_CHECKING:
     from ..contract import Contract
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 @frozen(slots=True, kw_only=True)
 class PermissionsSettings:
     """Who may do what. The contract defines the rules."""
+
+    LIVE: ClassVar = names("rules administrators remember_s")
+    RESTART: ClassVar = names("enabled max_remembered")
 
     enabled: bool = field(default=True, metadata=switch("Apply the rules. Needs `identity.enabled`."))
     rules: Mapping[str, str] = field(

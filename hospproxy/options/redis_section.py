@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
 from .addresses import Address, parse_address
-from .fields import address, number, path, switch, text, whole
+from .fields import address, names, number, path, switch, text, whole
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -33,6 +34,12 @@ def _user(value: str) -> str:
 @frozen(slots=True, kw_only=True)
 class RedisSettings:
     """Redis, through which several workers or machines share state."""
+
+    LIVE: ClassVar = names("")
+    RESTART: ClassVar = names(
+        "enabled url user password_file password_env password database prefix ca_file certificate_file "
+        "private_key_file timeout_s heartbeat_s lease_s settle_s vanished_s max_value_bytes"
+    )
 
     enabled: bool = field(
         default=False, metadata=switch("Use Redis. More than one worker or machine needs it.")

@@ -5,8 +5,8 @@ Bounds are checked for values from a file or a flag; a test may build settings o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import Factory, field, frozen
 from attrs.converters import optional
@@ -20,8 +20,20 @@ from .answers_section import AnswersSettings
 from .arrival_section import ArrivalSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
+from .cache_section import CacheSettings
 from .database_section import DatabaseSettings
-from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
+from .fields import (
+    Network,
+    address,
+    choice,
+    hosts,
+    names,
+    networks,
+    number,
+    path,
+    switch,
+    whole,
+)
 from .front_section import FrontSettings, OriginSettings
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpSinkSettings
@@ -46,6 +58,9 @@ _ENFORCE = (
 @frozen(slots=True, kw_only=True)
 class UpstreamSettings:
     """The connection to HOSP, the upstream."""
+
+    LIVE: ClassVar = names("connect_timeout_s max_header_bytes max_body_bytes idle_connection_s")
+    RESTART: ClassVar = names("url ca_file")
 
     url: str = field(metadata=address("Address of HOSP. Required, here or as `--upstream`.", "http", "https"))
     ca_file: Path | None = field(
@@ -79,6 +94,9 @@ class UpstreamSettings:
 class ValidationSettings:
     """Checks requests against the contract."""
 
+    LIVE: ClassVar = names("enabled mode")
+    RESTART: ClassVar = names("")
+
     enabled: bool = field(default=True, metadata=switch("Validate bodies and parameters."))
     mode: str = field(default="enforce", metadata=choice(_ENFORCE, "enforce", "report"))
 
@@ -86,6 +104,9 @@ class ValidationSettings:
 @frozen(slots=True, kw_only=True)
 class IdentitySettings:
     """Finds out from HOSP which member of staff is calling."""
+
+    LIVE: ClassVar = names("remember_s offline_grace_s")
+    RESTART: ClassVar = names("enabled max_remembered")
 
     enabled: bool = field(default=True, metadata=switch("Identify the principal of each request."))
     remember_s: float = field(
@@ -117,6 +138,9 @@ class IdentitySettings:
 class OwnershipSettings:
     """Makes each note carry the member of staff who wrote it as its author."""
 
+    LIVE: ClassVar = names("enabled policy mode")
+    RESTART: ClassVar = names("")
+
     enabled: bool = field(default=True, metadata=switch("Check authors. Needs `identity.enabled`."))
     policy: str = field(
         default="assign",
@@ -133,6 +157,9 @@ class OwnershipSettings:
 @frozen(slots=True, kw_only=True)
 class ScreeningSettings:
     """Stores each screening result as a note on the patient."""
+
+    LIVE: ClassVar = names("enabled max_pending retry_base_s retry_cap_s")
+    RESTART: ClassVar = names("")
 
     enabled: bool = field(
         default=True,
@@ -158,50 +185,11 @@ class ScreeningSettings:
 
 
 @frozen(slots=True, kw_only=True)
-class CacheSettings:
-    """Caches responses, separately for each set of credentials."""
-
-    enabled: bool = field(default=True, metadata=switch("Cache responses. Needs `identity.enabled`."))
-    max_bytes: int = field(
-        default=64 * MiB,
-        metadata=whole("bytes", 64 * KiB, 64 * GiB, "Memory for all cache entries together."),
-    )
-    max_entry_bytes: int = field(
-        default=4 * MiB, metadata=whole("bytes", KiB, GiB, "Longest response body that is cached.")
-    )
-    disk_max_bytes: int = field(
-        default=256 * MiB,
-        metadata=whole(
-            "bytes",
-            0,
-            1024 * GiB,
-            "Disk space for encrypted cache entries that survive a restart. 0: no cache on disk.",
-        ),
-    )
-    lifetimes: Mapping[str, float] = field(
-        factory=dict,
-        metadata=seconds_by_name(
-            0,
-            86400,
-            "How long an entry is fresh, by the contract's `operationId`; overrides the contract's"
-            " `cache_s`.",
-        ),
-    )
-    shortcuts: int = field(
-        default=2048,
-        metadata=whole(
-            "requests",
-            0,
-            1_000_000,
-            "Most different requests that each listener of a process answers from memory without going through"
-            " every check again, as long as nothing has changed. 0: none.",
-        ),
-    )
-
-
-@frozen(slots=True, kw_only=True)
 class WritesSettings:
     """Carries out each write once, and finds its outcome when HOSP's response is lost."""
+
+    LIVE: ClassVar = names("max_open")
+    RESTART: ClassVar = names("enabled late_commit_s resubmit_window_s")
 
     enabled: bool = field(
         default=True,
@@ -236,6 +224,9 @@ class WritesSettings:
 class RetrySettings:
     """Retries failed requests to HOSP."""
 
+    LIVE: ClassVar = names("enabled base_s cap_s max_attempts budget_ratio budget_min")
+    RESTART: ClassVar = names("")
+
     enabled: bool = field(default=True, metadata=switch("Retry failed requests."))
     base_s: float = field(
         default=0.1, metadata=number("seconds", 0, 60, "Upper bound of the first random backoff.")
@@ -257,6 +248,12 @@ class RetrySettings:
 @frozen(slots=True, kw_only=True)
 class Settings:
     """Keys that belong to no section."""
+
+    LIVE: ClassVar = names("public_hosts trusted_proxies deadline_s drain_s")
+    RESTART: ClassVar = names(
+        "state_dir master_key_file master_key_env master_key master_key_next_file "
+        "master_key_previous_file contract_file workers"
+    )
 
     state_dir: Path = field(
         default=Path("hospproxy-state"),

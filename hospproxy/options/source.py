@@ -18,11 +18,13 @@ class OptionsSource:
 
     :param file: the options file; None: there is none.
     :param content: of the file, as it was read. It may hold secrets.
+    :param folder: relative paths are in this folder.
     """
 
     file: Path | None = None
     flags: Overrides = NO_FLAGS
     content: bytes = field(default=b"", repr=False)
+    folder: Path = field(factory=Path.cwd)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -30,6 +32,21 @@ class OptionsSource:
         return {} if self.file is None else parsed(self.file, self.content)
 
 
+@frozen(slots=True)
+class OptionsState:
+    """What happened to the options since the start; times are seconds since the epoch, 0: never.
+
+    :param generation: how often changed options were applied.
+    :param applied_at: when options were applied the last time.
+    :param refused_at: when an options file was refused the last time.
+    """
+
+    generation: int = 0
+    applied_at: float = 0.0
+    refused_at: float = 0.0
+
+
+NO_RELOAD: Final = OptionsState()
 NO_SOURCE: Final = OptionsSource()
 """Of settings that a program has built itself."""
 
@@ -55,6 +72,10 @@ class SecretEnvironment:
     def kept(self) -> Mapping[str, str]:
         """The variables that were taken, for a successor of this process."""
         return self._kept
+
+
+NO_ENVIRONMENT: Final = SecretEnvironment({})
+"""Of settings that name no variables."""
 
 
 def source_of(file: Path | None, flags: Overrides = NO_FLAGS) -> OptionsSource:

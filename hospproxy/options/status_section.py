@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
-from .fields import switch
+from .fields import names, switch
 
 
 @frozen(slots=True, kw_only=True)
 class StatusSettings:
     """The status page, on the admin listener, and surges."""
+
+    LIVE: ClassVar = names("surge_alerts")
+    RESTART: ClassVar = names("enabled")
 
     enabled: bool = field(
         default=True,

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
-from .fields import address, number, path, switch, whole, word
+from .fields import address, names, number, path, switch, whole, word
 
 
 @frozen(slots=True, kw_only=True)
 class SyslogSettings:
     """Audit sink: a syslog receiver (RFC 5424)."""
+
+    LIVE: ClassVar = names(
+        "enabled url ca_file certificate_file private_key_file facility app_name hostname "
+        "enterprise_number bom timeout_s max_message_bytes overlap_s overlap_bytes"
+    )
+    RESTART: ClassVar = names("")
 
     enabled: bool = field(default=False, metadata=switch("Send records."))
     url: str | None = field(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 
-from .fields import number, path, switch, web_url, word
+from .fields import names, number, path, switch, web_url, word
 
 MOST_BYTES = 16_384
 _LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([ -~]*[!-~])[ \t]*")
@@ -39,6 +40,9 @@ def read_headers(file: Path) -> dict[str, str]:
 @frozen(slots=True, kw_only=True)
 class TracesSettings:
     """Traces, sent to an OpenTelemetry collector. Off by default."""
+
+    LIVE: ClassVar = names("")
+    RESTART: ClassVar = names("endpoint sample follow_parent service headers_file ca_file")
 
     endpoint: str | None = field(
         default=None,

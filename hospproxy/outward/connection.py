@@ -170,7 +170,24 @@ class Connections(Factory):
         self._closed: Deferred[None] = Deferred()
         self._tls = Explained(Certificates(ca_file).client(target.host)) if self.secure else None
         self._said = ""
-        self._endpoint: Any = endpoint_to(reactor, target.host, target.port, connect_timeout_s, self._tls)
+        self._endpoint = self._new_endpoint()
+
+    def _new_endpoint(self) -> Any:
+        target = self._target
+        return endpoint_to(self.reactor, target.host, target.port, self._timeout_s, self._tls)
+
+    def reload(
+        self, connect_timeout_s: float, limits: tuple[int, int], most_idle: int, idle_s: float
+    ) -> None:
+        """Apply changed options, to connections and responses from now on.
+
+        :param limits: bytes of a response's head, and of its body.
+        """
+        self._timeout_s = connect_timeout_s
+        self._limits = limits
+        self._most_idle = most_idle
+        self._idle_s = idle_s
+        self._endpoint = self._new_endpoint()
 
     def buildProtocol(self, addr: Any) -> Connection:  # noqa: ARG002
         return Connection(self)

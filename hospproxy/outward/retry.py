@@ -82,6 +82,11 @@ class RetryBudget:
         self._steps: deque[list[int]] = deque()
         """For each step that had any attempt: its number, first attempts, retries."""
 
+    def reload(self, ratio: float, minimum: int) -> None:
+        """Apply changed options; what was spent within the window stays spent."""
+        self._ratio = ratio
+        self._minimum = minimum
+
     def left(self, now: float) -> float:
         """How many retries the budget allows now.
 
@@ -230,21 +235,9 @@ def _ended(result: Response | ProxyError) -> Response:
     return result
 
 
-def retry_for(
-    settings: RetrySettings,
-    clock: IReactorTime,
-    random: Callable[[], float],
-    meter: IMeter,
-    workers: Callable[[], int],
-) -> Retry:
-    """Build the processor from the options.
+def budget_for(settings: RetrySettings, workers: Callable[[], int]) -> RetryBudget:
+    """Build the retry budget from the options.
 
     :param workers: number of processes that share the budget's minimum.
     """
-    return Retry(
-        clock,
-        RetryBudget(settings.budget_ratio, settings.budget_min, workers=workers),
-        random,
-        meter,
-        settings,
-    )
+    return RetryBudget(settings.budget_ratio, settings.budget_min, workers=workers)

@@ -92,6 +92,15 @@ class Upstream:
             self._meter.count("upstream_requests_total", route=route, outcome=outcome)
             self._meter.observe("upstream_seconds", self._reactor.seconds() - started, route=route)
 
+    def reload(self, settings: UpstreamSettings, kept_connections: int) -> None:
+        """Apply changed options, to connections and responses from now on."""
+        self._connections.reload(
+            settings.connect_timeout_s,
+            (settings.max_header_bytes, settings.max_body_bytes),
+            kept_connections,
+            settings.idle_connection_s,
+        )
+
     def close(self) -> Deferred[None]:
         """Close the kept connections; fires when they are closed. ``Connection`` bounds the wait."""
         return self._connections.close()

@@ -49,6 +49,10 @@ class Audit:
         self._turns = SliceQueue(clock) if turns is None else turns
         self._disclosures = Disclosures()
 
+    def reload(self, when_full: Callable[[Exchange], Response] | None) -> None:
+        """Apply a changed option."""
+        self._when_full = when_full
+
     async def process(self, exchange: Stage, proceed: ProceedTo[Stage]) -> Response:
         """Wait for the response, then for its record.
 

@@ -125,6 +125,15 @@ METRICS: tuple[Metric, ...] = (
         "Certificate files that were reloaded.",
         result=get_args(words.Reload),
     ),
+    _gauge("options_generation", "How often changed options were applied since the start."),
+    _gauge(
+        "options_applied_seconds",
+        "When options were applied the last time, in seconds since the epoch; 0: not since the start.",
+    ),
+    _gauge(
+        "options_refused_seconds",
+        "When an options file was refused the last time, in seconds since the epoch; 0: not since the start.",
+    ),
     _gauge(
         "body_memory_bytes",
         "Memory held by incoming requests and by responses that clients have not read yet.",

@@ -3,6 +3,7 @@
 * ``supervisor.py``: the parent: binds the sockets, starts, replaces and stops workers, and collects their metrics.
 * ``listening_sockets.py``: opens the listening sockets that all workers share.
 * ``worker_slot.py``: one slot in the supervisor: its current process, the channel to it, and when to replace it.
+* ``workers_reload.py``: applies changed options to all workers, or to none.
 * ``messages.py``: the messages between supervisor and worker; a ``Channel`` carries them.
 * ``child.py``: what a worker process runs.
 

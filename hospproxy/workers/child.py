@@ -11,7 +11,7 @@ import pickle
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,14 +23,22 @@ from twisted.python.failure import Failure
 from .. import collector, privileges, signals
 from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..forked_process import log_only_to, name_process
+from ..options.source import OptionsState
+from ..origin_secrets import SecretError
+from ..record.sinks.build_sinks import SinkError
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
 from ..worker_identity import Seat
 from .messages import (
     MOST_OF_ALL,
+    AbandonReload,
+    CommitReload,
     GatherQuestion,
     GatherReply,
+    OptionsNews,
+    PrepareReload,
+    ReloadStep,
     ReloadWorker,
     SnapshotQuestion,
     SnapshotReply,
@@ -66,6 +74,7 @@ class Child:
         self._asked = 0
         self._gathering: dict[int, Deferred[Overview]] = {}
         self._drain_s = 0.0
+        self._commit: Callable[[], None] | None = None
 
     def begin(self, forked: bool = False) -> None:
         """Connect to the supervisor and wait for its messages.
@@ -90,6 +99,19 @@ class Child:
             case ReloadWorker():
                 if self._service is not None:
                     self._service.reload()
+            case PrepareReload():
+                self.channel.say(ReloadStep(message.id, self._prepare(message.settings)))
+            case CommitReload():
+                commit, self._commit = self._commit, None
+                if commit is not None:
+                    commit()
+                self.channel.say(ReloadStep(message.id))
+            case AbandonReload():
+                self._commit = None
+            case OptionsNews():
+                if self._service is not None:
+                    state = OptionsState(message.generation, message.applied_at, message.refused_at)
+                    self._service.status.note(state)
             case StopWorker():
                 signals.stop_once(self._reactor)
             case SnapshotQuestion():
@@ -126,6 +148,24 @@ class Child:
             traceback.print_exc()
             leave(1)
         self.channel.say(WorkerReady())
+
+    def _prepare(self, pickled: bytes) -> str:
+        """Prepare other options; return why they cannot be applied, "" if they can."""
+        service = self._service
+        if service is None:
+            return "the worker has not started"
+        settings = pickle.loads(pickled)  # noqa: S301 - as in _start
+        try:
+            commit = service.reloading.prepare(settings)
+        except (SecretError, SinkError) as error:
+            return str(error)
+
+        def committed() -> None:
+            commit()
+            self._drain_s = settings.drain_s
+
+        self._commit = committed
+        return ""
 
     def _snapshot(self) -> Snapshot:
         assert self._service is not None

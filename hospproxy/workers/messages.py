@@ -35,6 +35,37 @@ class ReloadWorker(msgspec.Struct, frozen=True, tag="reload"):
     """To a worker: read certificates and secrets again."""
 
 
+class PrepareReload(msgspec.Struct, frozen=True, tag="prepare"):
+    """To a worker: do what can fail before these options are applied; answer with ``ReloadStep``.
+
+    :param settings: the settings, pickled as those of ``StartWorker``.
+    """
+
+    id: int
+    settings: bytes
+
+    def __repr__(self) -> str:  # the settings contain secrets
+        return f"PrepareReload(id={self.id})"
+
+
+class CommitReload(msgspec.Struct, frozen=True, tag="commit"):
+    """To a worker: apply the options that were prepared last; answer with ``ReloadStep``."""
+
+    id: int
+
+
+class AbandonReload(msgspec.Struct, frozen=True, tag="abandon"):
+    """To a worker: forget the options that were prepared; another worker cannot apply them."""
+
+
+class OptionsNews(msgspec.Struct, frozen=True, tag="options"):
+    """To worker 0: what has become of the options, for metrics and the status page; see ``OptionsState``."""
+
+    generation: int
+    applied_at: float
+    refused_at: float
+
+
 class StopWorker(msgspec.Struct, frozen=True, tag="stop"):
     """To a worker: finish the requests in flight, then exit."""
 
@@ -63,6 +94,16 @@ class SnapshotReply(msgspec.Struct, frozen=True, tag="told"):
     snapshot: Snapshot
 
 
+class ReloadStep(msgspec.Struct, frozen=True, tag="step"):
+    """From a worker: the reply to ``PrepareReload`` and ``CommitReload``.
+
+    :param trouble: why the options cannot be applied; "" if they can.
+    """
+
+    id: int
+    trouble: str = ""
+
+
 class GatherQuestion(msgspec.Struct, frozen=True, tag="gather"):
     """From a worker: collect the snapshots of all others; its own is included."""
 
@@ -70,5 +111,15 @@ class GatherQuestion(msgspec.Struct, frozen=True, tag="gather"):
     own: Snapshot
 
 
-ToWorker = StartWorker | ReloadWorker | StopWorker | SnapshotQuestion | GatherReply
-FromWorker = WorkerReady | WorkerLogLine | SnapshotReply | GatherQuestion
+ToWorker = (
+    StartWorker
+    | ReloadWorker
+    | PrepareReload
+    | CommitReload
+    | AbandonReload
+    | OptionsNews
+    | StopWorker
+    | SnapshotQuestion
+    | GatherReply
+)
+FromWorker = WorkerReady | WorkerLogLine | SnapshotReply | ReloadStep | GatherQuestion

@@ -17,18 +17,20 @@ from .. import clocks, forked_process, signals
 from ..arrival.listeners import ListenerError
 from ..background import Background
 from ..config import Settings
-from ..control.control_server import ControlServer
 from ..control.owner import Replaceable
+from ..control.owner_process import OwnerProcess
 from ..forked_process import Fork
-from ..options.source import NO_SOURCE, OptionsSource
+from ..options.source import NO_ENVIRONMENT, NO_SOURCE, OptionsSource, SecretEnvironment
 from ..record.trail.ends import JournalEnds
 from ..service_manager import READY, STOPPING, notify
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
 from ..watch.merge import KeptCounts, Overview, Snapshot
+from ..worker import BriefThread
 from . import listening_sockets
 from .messages import GatherQuestion, GatherReply, ReloadWorker, StopWorker
 from .worker_slot import WorkerSlot
+from .workers_reload import WorkersReload
 
 _log = Logger()
 KILLED_S: Final = 2.0
@@ -40,6 +42,7 @@ class Supervisor(Service):
 
     :param leave_with: sets the exit status for when the process has ended in order.
     :param source: where the settings come from.
+    :param environment: has the secrets that were taken out of the environment.
     :param lock: of the state folder. Workers inherit it, so no new proxy starts while an old worker still runs.
     :param fork: starts a worker; see ``forked_process.fork``.
     """
@@ -53,20 +56,27 @@ class Supervisor(Service):
         leave_with: Callable[[int], None] | None = None,
         lock: FolderLock | None = None,
         source: OptionsSource = NO_SOURCE,
+        environment: SecretEnvironment = NO_ENVIRONMENT,
         fork: Fork = forked_process.fork,
     ) -> None:
         clocks.install_monotonic(reactor)
-        self._settings = self.settings = settings
+        self._settings = settings
         self._reactor = reactor
         self._leave_with = leave_with or _leave_with
         self._lock = lock
-        self.source = source
+        self._posts: list[WorkerSlot] = []
+        self._reload = WorkersReload(self._posts)
         self.replaceable: Replaceable | None = None
-        self._control = None if lock is None else ControlServer(reactor, settings.state_dir, self)
         self._fork = fork
+        self.owner: OwnerProcess | None = None
+        if lock is not None:
+            self.owner = OwnerProcess(
+                reactor, settings, source, environment, apply=self._apply, read_again=self._read_again,
+                worker=BriefThread(reactor, "options"), wall=clocks.wall, told=self._reload.tell,
+                replaceable=lambda: self.replaceable,
+            )  # fmt: skip
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
-        self._posts: list[WorkerSlot] = []
         self._kept = KeptCounts()
         self._all_served = self._stopping = False
         self._emptied: Deferred[None] | None = None
@@ -103,24 +113,40 @@ class Supervisor(Service):
                 )
             )
         # Install twice: a reactor that starts to run replaces the handlers with its own.
-        stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
-        signals.install(self._reactor, self.reload, stop_s)
-        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, stop_s)
-        if self._control is not None:
-            self._control.start()
+        self._install_signals()
+        self._reactor.callWhenRunning(self._install_signals)
+        if self.owner is not None:
+            self.owner.start()
         # Worker 0 first: one process creates keys, certificates and files, and a mistake is reported once.
         self._reactor.callWhenRunning(self._posts[0].start)
 
+    def _install_signals(self) -> None:
+        stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
+        signals.install(self._reactor, self.reload, stop_s)
+
     def reload(self) -> None:
-        """Tell all workers to read certificates and secrets again."""
+        """Apply the options file as it is now, and read certificates and secrets again (SIGHUP)."""
+        if self.owner is None:
+            self._read_again()
+        else:
+            self.owner.hangup()
+
+    def _read_again(self) -> None:
         for post in self._posts:
             post.say(ReloadWorker())
+
+    async def _apply(self, settings: Settings) -> None:
+        """:raise ControlError: a worker cannot apply the options; nothing has changed."""
+        await self._reload.apply(settings)
+        self._settings = settings
+        self._install_signals()
 
     def serves(self, post: WorkerSlot) -> None:
         """A worker accepts connections now (Chief)."""
         if self._stopping:
             return
         _log.info("worker {slot} is serving (pid={pid})", slot=post.slot, pid=post.pid)
+        self._reload.serves(post)
         if self._all_served:
             return
         if post.slot == 0:
@@ -200,8 +226,8 @@ class Supervisor(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
         notify(STOPPING)
-        if self._control is not None:
-            self._control.stop()
+        if self.owner is not None:
+            self.owner.stop()
         listening_sockets.close((*self._clients, *self._admin))
         for post in self._posts:
             post.stay_away()

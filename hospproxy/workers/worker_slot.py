@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from .. import forked_process
 from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
@@ -20,8 +21,11 @@ from ..watch.merge import Snapshot
 from . import child
 from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD
 from .messages import (
+    CommitReload,
     FromWorker,
     GatherQuestion,
+    PrepareReload,
+    ReloadStep,
     SnapshotQuestion,
     SnapshotReply,
     StartWorker,
@@ -32,6 +36,8 @@ from .messages import (
 _log = Logger()
 ANSWER_S: Final = 1.0
 """Seconds that a worker has to answer ``SnapshotQuestion``."""
+STEP_S: Final = 10.0
+"""Seconds that a worker has for each step of a reload."""
 
 
 class SlotSupervisor(Protocol):
@@ -51,7 +57,7 @@ class WorkerSlot:
     """One slot and its current worker process.
 
     :param sockets: for the worker: those for clients, those of the admin listener.
-    :param settings: pickled.
+    :param settings: pickled; successors start with those that are here then.
     :param lock: descriptor of the state folder's lock, which the worker holds too.
     :param ends: descriptor of the memory in which workers note how far their journals are on disk.
     :param fork: starts a process; see ``forked_process.fork``.
@@ -75,7 +81,7 @@ class WorkerSlot:
         self._fork = fork
         self._reactor = reactor
         self._chief = chief
-        self._settings = settings
+        self.settings = settings
         self._sockets = sockets
         self._lock = lock
         self._ends = ends
@@ -83,6 +89,7 @@ class WorkerSlot:
         self._channel: Channel | None = None
         self._waiting: IDelayedCall | None = None
         self._asked: dict[int, Deferred[Snapshot]] = {}
+        self._steps: dict[int, Deferred[str]] = {}
         self._number = 0
         self._began = 0.0
         self._deaths = 0
@@ -134,7 +141,7 @@ class WorkerSlot:
             )
             self._channel = channel
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(channel))
-        channel.say(StartWorker(self.slot, self._settings, len(clients), len(admin)))
+        channel.say(StartWorker(self.slot, self.settings, len(clients), len(admin)))
 
     def _run(self) -> int:
         """Be a worker, in the forked process; return the exit status."""
@@ -185,6 +192,28 @@ class WorkerSlot:
         self.say(SnapshotQuestion(number))
         return answer
 
+    def prepare(self, settings: bytes) -> Deferred[str]:
+        """Let the worker prepare other options; fires with why it cannot apply them, "" if it can."""
+        return self._step(lambda number: PrepareReload(number, settings))
+
+    def commit(self) -> Deferred[str]:
+        """Let the worker apply what it has prepared; fires with "" once it has."""
+        return self._step(CommitReload)
+
+    def _step(self, message: Callable[[int], ToWorker]) -> Deferred[str]:
+        self._number += 1
+        number = self._number
+        answer: Deferred[str] = Deferred()
+        self._steps[number] = answer
+
+        def over(result: Any) -> Any:
+            self._steps.pop(number, None)
+            return "it does not answer" if isinstance(result, Failure) else result
+
+        answer.addTimeout(STEP_S, self._reactor).addBoth(over)
+        self.say(message(number))
+        return answer
+
     def _received(self, channel: Channel, message: FromWorker) -> None:
         if isinstance(message, WorkerLogLine):
             log_again(message, "worker {slot}", slot=self.slot)
@@ -200,6 +229,10 @@ class WorkerSlot:
                 answer = self._asked.pop(message.id, None)
                 if answer is not None:
                     answer.callback(message.snapshot)
+            case ReloadStep():
+                step = self._steps.pop(message.id, None)
+                if step is not None:
+                    step.callback(message.trouble)
             case GatherQuestion():
                 self._chief.asked(self, message)
 
@@ -217,4 +250,6 @@ class WorkerSlot:
         """Handle the exit of the process: clear the slot and tell the supervisor."""
         self._process = self._channel = None
         self.ready = False
+        for step in list(self._steps.values()):
+            step.callback("it has exited")
         self._chief.ended(self, why)

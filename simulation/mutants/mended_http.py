@@ -24,7 +24,7 @@ _PLACES = (
     ),
     Mutant(
         "guess-dropped",
-        "hospproxy/assembly.py",
+        "hospproxy/chain_parts.py",
         "finish_s=settings.gate.finish_s if settings.gate.enabled else None,",
         "finish_s=None,",
         "a guess whose client has left is dropped while HOSP works on it",
@@ -76,8 +76,8 @@ _OUTWARD = (
     Mutant(
         "no-retry-after",
         "hospproxy/chain.py",
-        "with_retry_after(await proceed(exchange))",
-        "await proceed(exchange)",
+        "with_retry_after(await line.inner(exchange))",
+        "await line.inner(exchange)",
         "HOSP's own 429 and 503 go out without Retry-After",
         scene="odd answers",
     ),
@@ -133,7 +133,7 @@ _OUTWARD = (
 _CONDITIONS = (
     Mutant(
         "conditions-ignored",
-        "hospproxy/assembly.py",
+        "hospproxy/chain_parts.py",
         '"outward.conditions": ConditionCheck(base.contract, ask)',
         '"outward.conditions": None',
         "a PATCH with If-Match overwrites what its author has not read",

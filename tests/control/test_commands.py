@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,10 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy import contract_document
 from hospproxy.checks import load_and_check
 from hospproxy.control import cli
 from hospproxy.control.command import Arguments, Result
@@ -23,6 +26,8 @@ from hospproxy.control.messages import ControlError
 from hospproxy.options.loader import Overrides
 from hospproxy.options.source import SecretEnvironment, source_of
 
+contract_of = cache(contract_document.load)
+"""Reading the contract takes half a second."""
 SECRET = "correct-horse-battery"
 
 
@@ -30,6 +35,7 @@ class Case(SynchronousTestCase):
     text = '[upstream]\nurl = "http://127.0.0.1:3000"\n'
 
     def setUp(self) -> None:
+        self.patch(contract_document, "load", contract_of)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
@@ -40,7 +46,8 @@ class Case(SynchronousTestCase):
         self.environment = SecretEnvironment({"HOOK": SECRET})
         source = source_of(self.file, self.flags)
         settings, _ = load_and_check(source, self.environment)
-        self.owner: Any = SimpleNamespace(settings=settings, source=source)
+        options = SimpleNamespace(settings=settings, source=source)
+        self.owner: Any = SimpleNamespace(options=options, settings=settings)
 
     def write(self, text: str) -> None:
         self.file.write_text(text)
@@ -53,7 +60,11 @@ class Case(SynchronousTestCase):
             self.assertEqual(folder, self.folder / "state")
             given = json.loads(json.dumps(given))
             running = Deferred.fromCoroutine(COMMANDS[name].run(self.owner, given, lambda _line: None))  # type: ignore[arg-type]
+            failed: list[Failure] = []
+            running.addErrback(failed.append)
             result: Result = json.loads(json.dumps(self.successResultOf(running)))
+            if failed:
+                failed[0].raiseException()
             return result
 
         out, err = StringIO(), StringIO()
@@ -134,3 +145,20 @@ class CommandLineTests(Case):
         with redirect_stderr(err):
             self.assertEqual(cli.main(["--state", str(self.folder / "state"), "version"]), 1)
         self.assertIn("no proxy runs with the state folder", err.getvalue())
+
+
+class LogTests(Case):
+    def test_what_it_takes(self) -> None:
+        with mock.patch("hospproxy.log_output.set_level") as set_level:
+            _, text = self.ctl("log", "debug", "for", "hospproxy.outward", "--for", "10m")
+            set_level.assert_called_once_with("debug", "hospproxy.outward", 600.0)
+            self.assertEqual(text, "the level of the log of hospproxy.outward is debug for 600 s\n")
+            self.ctl("log", "default")
+            self.assertEqual(set_level.call_args.args, (None, "", None))
+            self.assertEqual(self.ctl("log", "debug", "hospproxy")[0], 1)
+            self.assertIn("write: hospproxyctl log LEVEL", self.err)
+
+    def test_what_twistd_decides(self) -> None:
+        with mock.patch("hospproxy.log_output._IN_USE", []):
+            self.assertEqual(self.ctl("log", "debug")[0], 1)
+        self.assertIn("flags of twistd", self.err)

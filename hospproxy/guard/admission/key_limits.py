@@ -89,6 +89,11 @@ class TokenBuckets:
         self.burst = max(1, burst)
         self._full_at = ExpiryTable(most)
 
+    def reload(self, per_s: float, burst: int) -> None:
+        """Apply changed options. A bucket is never emptier for it than it was."""
+        self.per_s = per_s
+        self.burst = max(1, burst)
+
     def __len__(self) -> int:
         return len(self._full_at)
 

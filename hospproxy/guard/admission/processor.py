@@ -115,6 +115,15 @@ class Admission:
         self._waits: SingleFlight[None] = SingleFlight()
         meter.gauge("admission_waiting", lambda: float(len(self._waiting)))
 
+    def reload(self, settings: AdmissionSettings) -> None:
+        """Apply changed options; failures and tokens that count already stay."""
+        self._settings = settings
+        forgive_s, cap_s = settings.forgive_s, settings.delay_s
+        self._by_address.patience = DelayRule(settings.address_free, forgive_s, cap_s)
+        self._by_account.patience = DelayRule(settings.account_free, forgive_s, cap_s)
+        self._credential_rate.reload(settings.rate, settings.burst)
+        self._address_rate.reload(settings.address_rate, settings.address_burst)
+
     async def process(self, exchange: Exchange, proceed: ProceedTo[Exchange]) -> Response:
         request = exchange.request
         credentials = parse_basic(request.headers.get(b"authorization"))

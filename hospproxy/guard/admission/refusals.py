@@ -38,6 +38,12 @@ class RefusalCache:
         self._until: OrderedDict[bytes, float] = OrderedDict()
         self._certain = certain
 
+    def reload(self, keep_s: float) -> None:
+        """Apply a changed option, for refusals from now on."""
+        self._keep_s = keep_s
+        if keep_s <= 0:
+            self._until.clear()
+
     def __len__(self) -> int:
         return len(self._until)
 

@@ -49,6 +49,11 @@ class Breaker:
         self._since = 0.0
         self._waited_s = 0.0
 
+    def reload(self, failures: int, slow_s: float) -> None:
+        """Apply changed options; the state stays."""
+        self._failures = failures
+        self._slow_s = slow_s
+
     def asked(self, now: float) -> None:
         """An attempt begins: while any is in flight, time without a response counts."""
         if not self._under_way:

@@ -73,8 +73,7 @@ class Gate:
         self._held: dict[Ticket, AbandonedAttempt] = {}
         self._background = Background(
             _log,
-            "gate: could not process the end of an attempt that outlived its client; "
-            "this is a bug: report the traceback",
+            "gate: could not process the end of an attempt that outlived its client (a bug): report the traceback",
             meter,
         )
         self._probes: dict[Ticket, None] = {}
@@ -86,6 +85,17 @@ class Gate:
         meter.gauge("gate_waiting", lambda: self._queue.waiting)
         meter.gauge("gate_limit", lambda: self._queue.limit)
         meter.gauge("breaker_open", lambda: float(self.state is not BreakerState.CLOSED))
+
+    def reload(self, settings: GateSettings, breaker: BreakerSettings) -> None:
+        """Apply changed options. Requests keep their slots and their places in the queue."""
+        self._settings = settings
+        self._away_retry_after_s = math.ceil(breaker.probe_every_s) + 1
+        self._queue.max_waiting = settings.max_queue
+        self._limit.reload(settings.concurrency)
+        self.stall.reload(settings.finish_s)
+        if self._breaker is not None:
+            self._breaker.reload(breaker.failures, settings.slow_s)
+        self.told()
 
     @property
     def state(self) -> BreakerState:

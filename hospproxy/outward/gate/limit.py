@@ -21,6 +21,13 @@ class Limit:
         self._value = float(ceiling)
         self._lowered: float | None = None
 
+    def reload(self, ceiling: int) -> None:
+        """Apply a changed maximum. A limit that was at its maximum rises with it; a lowered one has to grow."""
+        if self._value >= self.ceiling:
+            self._value = float(ceiling)
+        self.ceiling = ceiling
+        self._value = min(self._value, float(ceiling))
+
     @property
     def now(self) -> int:
         """The current limit, as a whole number."""

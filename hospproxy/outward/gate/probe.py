@@ -72,6 +72,11 @@ class Prober:
         self._count = 0
         self._stopped = False
 
+    def reload(self, settings: BreakerSettings) -> None:
+        """Apply changed options, from the next probe on."""
+        self._every_s = settings.probe_every_s
+        self._timeout_s = settings.probe_timeout_s
+
     def begin(self, gate: ProbedGate) -> None:
         """Start probing: HOSP is down. The first probe starts at once, so a false alarm ends at once."""
         if self._next is None and not self._stopped:

@@ -106,6 +106,10 @@ class AllSlots:
     turn = 0
 
     def __init__(self, ceiling: int) -> None:
+        self.reload(ceiling)
+
+    def reload(self, ceiling: int) -> None:
+        """Apply a changed number of slots."""
         self.owned = self.usable = self.expected = ceiling
 
     def attach(self, user: SlotUser) -> None:

@@ -42,6 +42,10 @@ class StallDetector:
         """Whether HOSP is suspected to have stalled."""
         meter.gauge("upstream_stalled", lambda: float(self.stalled))
 
+    def reload(self, finish_s: float) -> None:
+        """Apply a changed option."""
+        self._finish_s = finish_s
+
     def noticed(self) -> Deferred[None]:
         """Fires when a stall is suspected; at once if one is suspected now. Cancel it when you no longer need it."""
         waiting: Deferred[None] = Deferred(self._forget)

@@ -57,6 +57,10 @@ class WriteEntries:
         self._asked: dict[bytes, float] = {}
         self._numbers = itertools.count(1)
 
+    def reload(self, max_open: int) -> None:
+        """Apply a changed option; open writes stay open."""
+        self._max_open = max_open
+
     def __len__(self) -> int:
         return self._open
 

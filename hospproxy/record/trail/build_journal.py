@@ -184,7 +184,12 @@ def upkeep_for(
     return UpkeepThread(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
 
 
-def refusal(answers: ProxyResponses) -> Callable[[Exchange], Response]:
+def refusal_for(settings: Settings, answers: ProxyResponses) -> Callable[[Exchange], Response] | None:
+    """Return what answers every request while the disk is full; None if the settings refuse only writes."""
+    return _refusal(answers) if settings.audit.when_full == "refuse" else None
+
+
+def _refusal(answers: ProxyResponses) -> Callable[[Exchange], Response]:
     """Makes the 503 response for every request while the disk is full, if the settings refuse reads too."""
 
     def refused(exchange: Exchange) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ...options.source import NO_RELOAD, OptionsState
 from .. import merge
 from . import changes, figures
 from .history import WINDOWS, Window
@@ -18,10 +19,11 @@ from .surges import Watch
 
 @frozen(slots=True)
 class About:
-    """What does not change while the process runs.
+    """What changes only with the options.
 
     :param slots: ``gate.concurrency``.
     :param max_queue: ``gate.max_queue``.
+    :param options: what has become of the options since the start.
     """
 
     version: str
@@ -29,6 +31,7 @@ class About:
     slots: int
     max_queue: int
     shares: bool
+    options: OptionsState = NO_RELOAD
 
 
 def window_named(name: str) -> Window | None:
@@ -52,6 +55,11 @@ def document(
         "v": 1,
         "time": round(now, 3),
         "version": about.version,
+        "options": {
+            "generation": about.options.generation,
+            "applied": about.options.applied_at or None,
+            "refused": about.options.refused_at or None,
+        },
         "started": round(recorder.started_at, 3),
         "ready": not reasons,
         "reasons": dict(reasons),

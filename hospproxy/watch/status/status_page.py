@@ -53,7 +53,7 @@ class StatusPage:
         wall: Callable[[], float],
     ) -> None:
         self._recorder = recorder
-        self._about = about
+        self.about = about
         self._reasons = reasons
         self._wall = wall
 
@@ -66,7 +66,7 @@ class StatusPage:
         window = document.window_named(query.get("window", "5m"))
         if window is None:
             return _json(400, {"status": 400, "error": "Bad Request", "detail": "window: 5m, 1h, 1d or 1w"})
-        found = document.document(self._recorder, self._about, window, self._reasons(), self._wall())
+        found = document.document(self._recorder, self.about, window, self._reasons(), self._wall())
         return _json(200, found)
 
 

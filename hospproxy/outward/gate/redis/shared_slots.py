@@ -184,6 +184,10 @@ class SharedSlots:
         """This worker's turn to ask whether HOSP is back; 0 while Redis is away, so that each worker asks itself."""
         return 0 if self._away else self._last.turn
 
+    def reload(self, rules: SharedSlotRules) -> None:
+        """Apply changed options, all but the number of slots: that one all workers agree on."""
+        self._rules = rules
+
     def attach(self, user: SlotUser) -> None:
         self._user = user
 

@@ -1,0 +1,219 @@
+"""Reads the options file again, checks it, and has it applied to the running proxy: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from attrs import evolve, frozen
+from twisted.logger import Logger
+
+from .. import log_output
+from ..checks import load_and_check
+from ..config import ConfigError, Settings
+from ..options.changes import OptionChange, changes
+from ..options.positions import line_of
+from ..options.source import OptionsSource, OptionsState, SecretEnvironment, source_of
+from ..worker import TaskRunner
+from .messages import ControlError
+from .options_history import OptionsHistory
+
+_log = Logger()
+_Result = TypeVar("_Result")
+RESTART: Final = "hospproxyctl upgrade, or a restart, applies it"
+
+
+@frozen(slots=True)
+class Applied:
+    """Options that were applied.
+
+    :param found: what differs from the options before.
+    :param warnings: sentences for the operator.
+    """
+
+    found: tuple[OptionChange, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class OptionsReload:
+    """The options in force, and the way to others.
+
+    :param apply: applies checked options to every process of this proxy, or to none; raises ControlError.
+    :param unchanged: called when the options stay: reads certificates and secrets again.
+    :param worker: reads and checks files; that takes half a second.
+    :param wall: seconds since the epoch.
+    :param told: called after every change of ``state``.
+    :ivar settings: in force.
+    :ivar source: where they come from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: OptionsSource,
+        environment: SecretEnvironment,
+        apply: Callable[[Settings], Awaitable[None]],
+        unchanged: Callable[[], None],
+        worker: TaskRunner,
+        wall: Callable[[], float],
+        told: Callable[[OptionsState], None] = lambda _state: None,
+    ) -> None:
+        self.settings = settings
+        self.source = source
+        self._environment = environment
+        self._apply = apply
+        self._unchanged = unchanged
+        self._worker = worker
+        self._wall = wall
+        self._told = told
+        self._history = OptionsHistory(settings.state_dir)
+        self._busy = False
+        self.state = OptionsState()
+
+    def start(self) -> None:
+        """Note the options that are in force at the start, for ``undo``. Blocks: nothing is served yet.
+
+        A supervisor must have no thread when it forks its workers.
+        """
+        if self.source.file is not None:
+            self._remember()
+
+    async def reload(self) -> Applied:
+        """Apply the options file as it is now.
+
+        :raise ControlError: it cannot be used; the options in force stay.
+        """
+        return await self._alone(self._reload)
+
+    async def undo(self) -> Applied:
+        """Apply the options that were in force before these.
+
+        :raise ControlError: there are none, or they cannot be used any more.
+        """
+        return await self._alone(self._undo)
+
+    async def differences(self) -> Applied:
+        """Compare the options file with the options in force.
+
+        :raise ControlError: the file cannot be used.
+        """
+        _, _, applied = await self._checked(await self._read())
+        return applied
+
+    async def hangup(self) -> None:
+        """Apply the options file (SIGHUP); read certificates and secrets again in any case."""
+        if self.source.file is None:
+            self._unchanged()
+            return
+        try:
+            await self.reload()
+        except ControlError:
+            self._unchanged()
+
+    async def _alone(self, work: Callable[[], Awaitable[Applied]]) -> Applied:
+        if self._busy:
+            raise ControlError("a reload is running; try again when it has ended")
+        self._busy = True
+        try:
+            return await work()
+        except ControlError as error:
+            self.state = evolve(self.state, refused_at=self._wall())
+            for line in error.lines:
+                _log.error("options not reloaded, those in force stay: {why}", why=line)
+            raise
+        finally:
+            self._busy = False
+            self._told(self.state)
+
+    async def _reload(self) -> Applied:
+        if self.source.file is None:
+            raise ControlError(
+                "this proxy was started without an options file, so there is none to read again"
+            )
+        source, settings, applied = await self._checked(await self._read())
+        await self._put_in_force(source, settings, applied)
+        await self._kept(self._remember)
+        return applied
+
+    async def _undo(self) -> Applied:
+        file, content = self.source.file, self.source.content
+        if file is None:
+            raise ControlError(
+                "this proxy was started without an options file, so there is nothing to go back to"
+            )
+        former = await self._kept(lambda: self._history.before(content))
+        if former is None:
+            raise ControlError("no other options were in force before, as far as the state folder knows")
+        source, settings, applied = await self._checked(
+            evolve(self.source, content=former), "the options before"
+        )
+        await self._put_in_force(source, settings, applied)
+        await self._kept(lambda: self._history.gone_back_to(former))
+        differs = f"{file} was not changed: it now differs from the options in force"
+        return evolve(applied, warnings=(*applied.warnings, differs))
+
+    async def _put_in_force(self, source: OptionsSource, settings: Settings, applied: Applied) -> None:
+        needs = [each for each in applied.found if not each.live]
+        if needs:
+            raise ControlError(
+                *(f"{each.path} cannot change while the proxy runs: {RESTART}" for each in needs)
+            )
+        await self._apply(settings)
+        log_output.reload(settings.log)
+        self.settings, self.source = settings, source
+        self.state = evolve(self.state, generation=self.state.generation + 1, applied_at=self._wall())
+        for each in applied.found:
+            _log.info("option changed: {change}", change=str(each))
+        _log.info(
+            "options reloaded: {count} changed (generation {generation})",
+            count=len(applied.found), generation=self.state.generation,
+        )  # fmt: skip
+
+    async def _read(self) -> OptionsSource:
+        file, before = self.source.file, self.source
+        if file is None:
+            return before
+        try:
+            read = await self._worker.run(lambda: source_of(file, before.flags))
+        except ConfigError as error:
+            raise ControlError(*error.problems) from None
+        return evolve(before, content=read.content)
+
+    async def _checked(
+        self, source: OptionsSource, name: str | None = None
+    ) -> tuple[OptionsSource, Settings, Applied]:
+        """:raise ControlError: with the file, line and key of each error."""
+        try:
+            settings, warnings = await self._worker.run(lambda: load_and_check(source, self._environment))
+        except ConfigError as error:
+            raise ControlError(*(located(line, source, name) for line in error.problems)) from None
+        return source, settings, Applied(changes(self.settings, settings), warnings)
+
+    async def _kept(self, work: Callable[[], _Result]) -> _Result:
+        """Use the history.
+
+        :raise ControlError: the state folder cannot be read.
+        """
+        try:
+            return await self._worker.run(work)
+        except OSError as error:
+            raise ControlError(f"the history of options cannot be used: {error}") from None
+
+    def _remember(self) -> None:
+        try:
+            self._history.applied(self.source.content)
+        except OSError as error:
+            _log.error("the options in force cannot be kept for an undo: {why}", why=str(error))
+
+
+def located(problem: str, source: OptionsSource, name: str | None = None) -> str:
+    """Put the file and the line in front of an error that begins with a key path.
+
+    :param name: of the text, if it is not that of the file.
+    """
+    where = name or str(source.file)
+    if source.file is None or problem.startswith(f"{source.file}:"):
+        return problem
+    path = problem.partition(": ")[0]
+    line = line_of(source.content.decode("utf-8", "replace"), path)
+    return f"{where}: {problem}" if line is None else f"{where}:{line}: {problem}"
