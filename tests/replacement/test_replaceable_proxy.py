@@ -97,7 +97,7 @@ class ReplaceableTests(SynchronousTestCase):
         self.patch(replaceable_proxy, "notify", lambda *lines: self.told.append(lines))
         self.left: list[int] = []
         self.patch(replaceable_proxy, "leave", self.left.append)
-        descriptor = os.open(self.state / "lock", os.O_CREAT | os.O_RDWR)
+        descriptor = self.lock = os.open(self.state / "lock", os.O_CREAT | os.O_RDWR)
         self.service = ReplaceableProxy(
             self.settings, NO_SOURCE, self.reactor, self.build, FolderLock(descriptor), Launch()
         )
@@ -135,6 +135,7 @@ class ReplaceableTests(SynchronousTestCase):
     def test_after_a_replacement_it_ends_with_its_last_connection(self) -> None:
         self.replaced()
         self.assertEqual(self.told[-1], ("MAINPID=4711", "READY=1"))
+        self.assertRaises(OSError, os.fstat, self.lock)  # a crash of the new process frees the folder
         self.assertEqual(self.reactor.stopped, 0)
         self.built[0].house.connections.over.callback(None)
         self.assertEqual(self.reactor.stopped, 1)
