@@ -29,9 +29,11 @@ class SampledShortcuts(Shortcuts):
 
     def another(self) -> Shortcuts:
         """Return an empty table for another listener."""
-        return SampledShortcuts(
-            self._choice, self._most, self.clock, self.wall, self._new_id, self._meter, self._secret
+        made = SampledShortcuts(
+            self._choice, self._given, self.clock, self.wall, self._new_id, self._meter, self._secret
         )
+        self._others.append(made)
+        return made
 
     def key(self, head: bytes, way: bytes) -> Key | None:
         """Return the key of a head; None if the request is traced, or never has a shortcut."""

@@ -136,7 +136,12 @@ class Choices(Case):
         self.tracer(0.3)
         rest: Any = (10, Clock(), lambda: 0.0, lambda: "id", Metrics(strict=True), b"s" * 32)
         table = shortcuts_of(self.sampler, *rest)
-        self.assertIsInstance(table.another(), SampledShortcuts)
+        other = table.another()
+        self.assertIsInstance(other, SampledShortcuts)
+        table.pause()
+        self.chance = 0.9
+        self.assertIsNone(other.key(b"GET /notes HTTP/1.1\r\n\r\n", b"way"))
+        table.resume()
         self.assertIs(type(shortcuts_of(None, *rest)), Shortcuts)
         for self.chance, has_key in ((0.1, False), (0.9, True)):
             self.assertEqual(table.key(b"GET /notes HTTP/1.1\r\n\r\n", b"way") is not None, has_key)
