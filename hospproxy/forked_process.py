@@ -68,10 +68,14 @@ def fork(
     :param reactor: of this process; it need not run yet.
     :param run: returns the exit status. Nothing of the parent is closed or ended for it; it must not touch its parts.
     :param descriptors: as ``childFDs`` of ``spawnProcess``; 0, 1 and 2 among them.
-    :raise CannotFork: this process has threads.
+    :raise CannotFork: this process has threads, or the system does not say how many.
     :raise OSError: the system cannot fork.
     """
-    if len(os.listdir("/proc/self/task")) != 1:
+    try:
+        threads = len(os.listdir("/proc/self/task"))
+    except OSError:
+        raise CannotFork from None
+    if threads != 1:
         raise CannotFork
     # A collection writes to every object that it looks at, and a page that is written to is shared no more.
     gc.freeze()

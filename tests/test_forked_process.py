@@ -42,6 +42,7 @@ PROGRAM = dedent("""
     def child():
         from twisted.internet import reactor
 
+        woken = signal.set_wakeup_fd(-1)
         forked_process.name_process("a-child")
         seen = []
         forked_process.log_only_to(lambda event: seen.append(event["log_format"]))
@@ -57,6 +58,7 @@ PROGRAM = dedent("""
             "name": open("/proc/self/comm").read().strip(),
             "secret": b"5e5e5e" in open("/proc/self/environ", "rb").read(),
             "kept": b"KEPT=1" in open("/proc/self/environ", "rb").read() and os.getenv("KEPT"),
+            "woken": woken,
             "collects": gc.isenabled(),
             "given": os.read(7, 5).decode(),
         }
@@ -74,12 +76,14 @@ PROGRAM = dedent("""
             self.err += data
 
         def processEnded(self, reason):
-            found = json.loads(self.out), self.err.decode(), reason.value.exitCode
-            print(json.dumps(found), flush=True)
+            print(self.out.decode().strip(), json.dumps(self.err.decode()), reason.value.exitCode, sep=", ")
+            sys.stdout.flush()
             os._exit(0)
 
     reading, writing = os.pipe()
     os.write(writing, b"given")
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)  # as a reactor that runs has it
     nothing = os.open(os.devnull, os.O_RDONLY)
     forked_process.fork(reactor, Tells(), child, {0: nothing, 1: "r", 2: "r", 7: reading})
     reactor.run()
@@ -92,7 +96,7 @@ def told() -> list[Any]:
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    found: list[Any] = json.loads(f"[{done.stdout}]")
     return found
 
 
@@ -110,6 +114,7 @@ class ForkTests(SynchronousTestCase):
                 "name": "a-child",
                 "secret": False,
                 "kept": "1",
+                "woken": -1,
                 "collects": True,
                 "given": "given",
             },
@@ -128,3 +133,12 @@ class ForkTests(SynchronousTestCase):
         finally:
             going.set()
             thread.join()
+
+    def test_nor_one_that_cannot_count_its_threads(self) -> None:
+        with (
+            mock.patch.object(forked_process, "_Forked") as forked,
+            mock.patch.object(os, "listdir", side_effect=FileNotFoundError),
+            self.assertRaises(CannotFork),
+        ):
+            fork(mock.Mock(), mock.Mock(), lambda: 0, {})
+        forked.assert_not_called()
