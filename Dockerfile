@@ -7,6 +7,7 @@ COPY pyproject.toml setup.cfg README.md LICENSE requirements-all.lock ./
 COPY hospproxy hospproxy
 COPY hospproxy_plugins hospproxy_plugins
 COPY hosp_standin hosp_standin
+COPY simulation simulation
 COPY twisted twisted
 # The final environment has no pip: nothing is installed at run time, so every extra is in it. pip accepts only the
 # packages and hashes of the lock file; pip check then fails if a dependency is missing.

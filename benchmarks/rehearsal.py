@@ -22,6 +22,8 @@ from attrs import frozen
 
 from hosp_standin.service import load_seed
 from hospproxy.checks import load_and_check
+from hospproxy.config import NO_FLAGS, Settings
+from hospproxy.options.source import source_of
 from simulation.rehearsal.day_model import learn
 from simulation.rehearsal.figures import Figures, figures_of, table
 from simulation.rehearsal.replay import rehearse
@@ -109,17 +111,21 @@ def main() -> int:
     return 0
 
 
+def _settings(file: Path) -> Settings:
+    return load_and_check(source_of(file, NO_FLAGS))[0]
+
+
 def _compare(load: Load, changes: Mapping[str, str], seed: int, folder: Path) -> None:
     runs = [
         (title, *run_real(load, text, seed, folder / str(number)))
         for number, (title, text) in enumerate(changes.items())
     ]
-    recorded, first = runs[0][1], load_and_check(runs[0][2])[0]
+    recorded, first = runs[0][1], _settings(runs[0][2])
     model = learn(recorded, first.gate.concurrency)
     for title, visits, file in runs:
         real = figures_of(visits, 0.0, math.inf)
         began = time.monotonic()
-        forecast = figures_of(rehearse(recorded, model, load_and_check(file)[0], seed).visits, 0.0, math.inf)
+        forecast = figures_of(rehearse(recorded, model, _settings(file), seed).visits, 0.0, math.inf)
         print(f"\n{title} (seed {seed}, rehearsed in {time.monotonic() - began:.1f} s)")
         print(table([("real run", real), ("forecast", forecast)]))
         shown = ", ".join(

@@ -1,4 +1,4 @@
-"""Prepare an installed environment for an image: remove the stand-in, and generate twistd's list of plugins.
+"""Prepare an installed environment for an image: remove stand-in and simulation, generate twistd's list of plugins.
 
 Run it with the Python of that environment. It fails if ``hospproxy`` is not among the plugins afterwards.
 """
@@ -15,7 +15,8 @@ def main() -> int:
     """Return 0 when the environment is ready."""
     site = Path(sysconfig.get_path("purelib"))
     plugins = site / "twisted" / "plugins"
-    shutil.rmtree(site / "hosp_standin")
+    for left_out in ("hosp_standin", "simulation"):
+        shutil.rmtree(site / left_out)
     (plugins / "hosp_standin_plugin.py").unlink()
     for compiled in (plugins / "__pycache__").glob("hosp_standin_plugin.*"):
         compiled.unlink()

@@ -13,6 +13,7 @@ In reading order:
   ``log_command.py``: the commands.
 - ``ran_versions.py``: which versions have served from a state folder.
 - ``replace_commands.py``: the commands that let another version take over.
+- ``rehearse_command.py``: a command that needs no running proxy.
 - ``commands.py``: the table of all commands.
 - ``control_socket.py``: the socket: who may connect.
 - ``control_server.py``: one connection: reads the command, runs it, responds.

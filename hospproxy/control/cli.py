@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ..config import ConfigError, Overrides, load
+from . import rehearse_command
 from .client import ask
 from .command import Command
 from .commands import COMMANDS
@@ -28,14 +29,21 @@ def parser(commands: Mapping[str, Command] = COMMANDS) -> argparse.ArgumentParse
     subparsers = whole.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for each in commands.values():
         each.flags(subparsers.add_parser(each.name, help=each.summary, description=each.summary))
+    rehearse_command.flags(
+        subparsers.add_parser(
+            rehearse_command.NAME, help=rehearse_command.SUMMARY, description=rehearse_command.SUMMARY
+        )
+    )
     return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the console script; return its exit status: 0 for success, 1 for failure."""
     given = parser().parse_args(arguments)
-    command = COMMANDS[given.command]
     try:
+        if given.command == rehearse_command.NAME:
+            return rehearse_command.run(given)
+        command = COMMANDS[given.command]
         folder = _folder(given)
         result = ask(folder, command.name, command.given(given), lambda line: _print(line, sys.stderr))
     except (ControlError, ConfigError) as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 from attrs import frozen
 
 from hospproxy.checks import load_and_check
-from hospproxy.config import ConfigError, Settings
+from hospproxy.config import NO_FLAGS, ConfigError, Settings
+from hospproxy.options.source import source_of
 
 from .day_model import learn
 from .figures import Figures, figures_of, table
@@ -74,8 +75,8 @@ def main(given: list[str] | None = None) -> int:
             f"--day {options.day}: expected a date such as 2026-11-28, or two moments with a slash"
         )
     try:
-        old, _ = load_and_check(options.old)
-        new = load_and_check(options.new)[0] if options.new else None
+        old, _ = load_and_check(source_of(options.old, NO_FLAGS))
+        new = load_and_check(source_of(options.new, NO_FLAGS))[0] if options.new else None
         folder = options.journal or old.audit.directory or old.state_dir / "audit"
         visits = read_visits(folder, since - WARM_UP_S, until)
         found = forecast(visits, since, until, old, new, options.seed)

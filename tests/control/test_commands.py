@@ -162,3 +162,19 @@ class LogTests(Case):
         with mock.patch("hospproxy.log_output._IN_USE", []):
             self.assertEqual(self.ctl("log", "debug")[0], 1)
         self.assertIn("flags of twistd", self.err)
+
+
+class RehearseTests(Case):
+    def test_it_asks_no_running_proxy_and_refuses_nothing(self) -> None:
+        status, _ = self.ctl("--config", str(self.file), "rehearse", "--day", "2026-08-29")
+        self.assertEqual(status, 2)
+
+    def test_without_the_options_of_that_day_it_says_what_to_give(self) -> None:
+        self.assertEqual(self.ctl("rehearse", "--day", "2026-08-29")[0], 1)
+        self.assertIn("--config", self.err)
+
+    def test_an_installation_without_the_simulation_says_so(self) -> None:
+        missing = ModuleNotFoundError("no", name="hosp_standin.answers")
+        with mock.patch("hospproxy.control.rehearse_command.import_module", side_effect=missing):
+            self.assertEqual(self.ctl("--config", str(self.file), "rehearse", "--day", "2026-08-29")[0], 1)
+        self.assertIn("image", self.err)
