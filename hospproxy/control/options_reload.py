@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from attrs import evolve, frozen
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from .. import log_output
@@ -67,7 +68,7 @@ class OptionsReload:
         self._wall = wall
         self._told = told
         self._history = OptionsHistory(settings.state_dir)
-        self._busy = False
+        self._lock = DeferredLock()
         self.state = OptionsState()
 
     def start(self) -> None:
@@ -111,9 +112,7 @@ class OptionsReload:
             self._unchanged()
 
     async def _alone(self, work: Callable[[], Awaitable[Applied]]) -> Applied:
-        if self._busy:
-            raise ControlError("a reload is running; try again when it has ended")
-        self._busy = True
+        await self._lock.acquire()  # a SIGHUP that comes during a reload must not be lost
         try:
             return await work()
         except ControlError as error:
@@ -122,7 +121,7 @@ class OptionsReload:
                 _log.error("options not reloaded, those in force stay: {why}", why=line)
             raise
         finally:
-            self._busy = False
+            self._lock.release()
             self._told(self.state)
 
     async def _reload(self) -> Applied:
