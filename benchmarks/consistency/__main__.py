@@ -175,7 +175,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="two proxies on one HOSP that share nothing: the trial must find it",
     )
-    add("--short", action="store_true", help="a short form: 4,000 operations, quick leases")
+    add("--short", action="store_true", help="a short form: 2,000 operations, quick leases")
     add("--keep", type=Path, help="a folder to leave logs and state in")
     return _completed(parser.parse_args(arguments))
 
@@ -183,7 +183,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _completed(options: argparse.Namespace) -> argparse.Namespace:
     """Fill in options that follow from others."""
     if options.short:
-        options.operations, options.rounds = min(options.operations, 4000), 1
+        options.operations, options.rounds = min(options.operations, 2000), 1
         options.seconds = min(options.seconds, 120.0)
     if options.expect_stale:
         options.shared, options.workers = False, 1
