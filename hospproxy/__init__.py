@@ -13,6 +13,7 @@ Follow a request through the packages:
 * ``sharing/``: state that workers and machines share in one Redis.
 * ``workers/``: several worker processes on one machine.
 * ``replacement/``: another version takes the place of the running one.
+* ``report/``: ``hospproxy-report``, figures from access logs; a program of its own.
 * ``control/``: ``hospproxyctl``, commands for the running proxy.
 * ``state/``: lock, backup and restore of the state folder.
 * ``options/``: reads and checks the options file.
