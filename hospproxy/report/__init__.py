@@ -11,7 +11,10 @@ Modules in reading order:
 - ``figures.py``: the values of a report.
 - ``measure.py``: computes them from the table.
 - ``surges.py``: the minutes far above the usual.
+- ``tables.py``: the tables as texts.
+- ``comparison.py``: what changed between two reports, in three sentences and side by side.
 - ``documents.py``: a report as JSON and as CSV.
 - ``bars.py``, ``terminal.py``: a report as text, with bars.
+- ``charts.py``, ``page.py`` and ``templates/``: a report as one HTML file, with charts.
 - ``cli.py``: the command.
 """

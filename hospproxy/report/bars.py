@@ -49,7 +49,7 @@ def duration(ms: float | None) -> str:
     """A duration in the unit in which it is read best."""
     if ms is None:
         return "–"
-    if ms < 1:
+    if 0 < ms < 1:
         return f"{ms:.1f} ms"
     return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s" if ms < 60_000 else f"{ms / 60_000:.1f} min"
 

@@ -6,15 +6,20 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from . import documents, terminal
+from .comparison import Comparison
 from .figures import Report
 from .log_files import ReportError, find
 from .measure import measure
 from .terminal import Screen
+
+_JOINED = 200
+"""Routes of each period that a comparison looks at: a route that is used less now is still found."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +33,11 @@ def parser() -> argparse.ArgumentParser:
     form = whole.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV: a row for each figure")
+    whole.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with charts; it needs nothing else"
+    )
+    whole.add_argument("--compare", nargs=2, metavar=("OLD", "NEW"),
+                       help="compare two files or folders, such as before and after the proxy")  # fmt: skip
     whole.add_argument("--top", type=_count, default=20, metavar="N", help="rows of each table (default 20)")
     return whole
 
@@ -53,17 +63,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> None:
-    if not given.logs:
-        raise ReportError("no logs were named; see hospproxy-report --help")
-    report = _report(given.logs, given.top)
-    if given.json:
-        print(documents.as_json(documents.mapping(report)))
-    elif given.csv:
-        print(documents.as_csv({"all": report}), end="")
+    if given.compare and given.logs:
+        raise ReportError("name logs or --compare OLD NEW, not both")
+    if given.compare:
+        places = dict(zip(("old", "new"), ([place] for place in given.compare), strict=True))
+    elif given.logs:
+        places = {"all": given.logs}
     else:
-        for line in terminal.lines(report, screen_of(sys.stdout)):
+        raise ReportError("no logs were named; see hospproxy-report --help")
+    reports = {
+        name: _report(logs, max(given.top, _JOINED) if given.compare else given.top)
+        for name, logs in places.items()
+    }
+    compared = Comparison(reports["old"], reports["new"]) if given.compare else None
+    if given.html:
+        _write(given.html, _page(reports, compared, given.top))
+    if given.json:
+        print(documents.as_json(_document(reports, compared)))
+    elif given.csv:
+        print(documents.as_csv(reports), end="")
+    elif not given.html:
+        screen = screen_of(sys.stdout)
+        told = (
+            terminal.comparison_lines(compared, screen, given.top)
+            if compared
+            else terminal.lines(reports["all"], screen)
+        )
+        for line in told:
             print(line)
     sys.stdout.flush()
+
+
+def _document(reports: Mapping[str, Report], compared: Comparison | None) -> dict[str, Any]:
+    if compared is None:
+        return documents.mapping(reports["all"])
+    named = {name: documents.mapping(report) for name, report in reports.items()}
+    return {"sentences": compared.sentences, **named}
+
+
+def _page(reports: Mapping[str, Report], compared: Comparison | None, top: int) -> str:
+    from .page import page
+
+    now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
+    if compared is None:
+        return page({"": reports["all"]}, now)
+    titles = {"New": reports["new"].cut(top), "Old": reports["old"].cut(top)}
+    return page(titles, now, compared.sentences, list(compared.tables(top)))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner may read: it names clients."""
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _report(places: Sequence[str], top: int) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .requests_table import BrokenLine
 
@@ -150,3 +150,17 @@ class Report:
     step: str
     steps: tuple[StepFigures, ...]
     notes: tuple[str, ...]
+
+    def cut(self, top: int) -> Report:
+        """The same report with shorter lists.
+
+        :param top: members of each list.
+        """
+        return evolve(
+            self,
+            routes=self.routes[:top],
+            errors=self.errors[:top],
+            slowest=self.slowest[:top],
+            surges=self.surges[:top],
+            clients=self.clients[:top],
+        )
