@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -210,6 +210,10 @@ fuzz-credentials: environment ## random users, revocations, faults and restarts:
 audit-scale: environment ## time the verification of a million audit records, and the index of a million
 	$(BIN)/python -m benchmarks.audit_scale
 	$(BIN)/python -m benchmarks.audit_columns
+
+# BENCH='--lines 1000000 --packed', for example.
+report-scale: environment ## time a report on ten million lines of a load balancer's log; check its figures (a minute)
+	$(BIN)/python -m benchmarks.report_scale $(BENCH)
 
 screenshots: environment ## renew the pictures of the audit page and the status page in docs/
 	$(BIN)/python -m integration.screenshots

@@ -6,6 +6,7 @@ may crash there without harm. docs/report.md is for users, docs/adr/0051 says wh
 Modules in reading order:
 
 - ``log_files.py``: finds the files, and recognises the format of each.
+- ``bucket.py``: downloads the files of an S3-compatible bucket.
 - ``formats.py``: what each format calls the time, the status and the other values, in SQL.
 - ``requests_table.py``: reads the files into one table; counts lines that cannot be read.
 - ``figures.py``: the values of a report.

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from . import documents, terminal
+from .bucket import SCHEME, fetch
 from .comparison import Comparison
 from .figures import Report
 from .log_files import ReportError, find
@@ -29,7 +31,12 @@ def parser() -> argparse.ArgumentParser:
         description="Reads access logs of an AWS Application Load Balancer, CloudFront standard logs, and hospproxy's"
         " audit journal; plain or gzip; files and folders. Prints success, errors, percentiles, surges and clients.",
     )
-    whole.add_argument("logs", nargs="*", metavar="LOGS", help="a file, or a folder with everything in it")
+    whole.add_argument(
+        "logs",
+        nargs="*",
+        metavar="LOGS",
+        help="a file, a folder with everything in it, or s3://BUCKET/PREFIX",
+    )
     form = whole.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV: a row for each figure")
@@ -121,7 +128,18 @@ def _write(path: Path, text: str) -> None:
 
 
 def _report(places: Sequence[str], top: int) -> Report:
-    return measure(find([Path(place) for place in places]), _progress, top)
+    with TemporaryDirectory(prefix="hospproxy-report-") as name:
+        paths: list[Path] = []
+        names: dict[Path, str] = {}
+        for number, place in enumerate(places):
+            if place.startswith(SCHEME):
+                folder = Path(name, str(number))
+                folder.mkdir()
+                names |= {folder: place, **fetch(place, folder)}
+                paths.append(folder)
+            else:
+                paths.append(Path(place))
+        return measure(find(paths, names), _progress, top)
 
 
 def _progress(done: int, of: int) -> None:

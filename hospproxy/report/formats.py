@@ -1,19 +1,22 @@
-"""What each format calls the values of a request: expressions of SQL over one line. Pure.
+"""What each format calls the values of a request: expressions of SQL over the fields of one line. Pure.
 
-Each format has a ``select`` of the same columns from ``lines(file, line)``:
+Each format reads ``lines(file, c1, c2, …)`` and has a ``select`` of the same columns, those of the table of requests:
 
 - ``broken``: the line cannot be read; None if it is to be passed over (a comment, a record of another kind);
+- ``file``, ``line``: of a broken line, where it was and its start;
 - ``moment``: the time of the response, UTC; ``client``: an address; ``method``; ``path``, without the query, which may
-  name a patient; ``status``: None if there was no response; ``gone``: the client left before its response;
+  name a patient; ``route``: the path without its numbers; ``status``: None if there was no response; ``failed``;
 - ``us``: microseconds until the response, None if they are not known; ``sent``: bytes to the client.
 
-Lines are hostile: a client chooses the path, the query, the user agent and more. So the values that figures depend on
-stand where the format puts them before any text of a client, and are found by position.
+Lines are hostile: a client chooses the path, the query, the user agent and more. So lines are taken apart at their
+delimiter alone, whatever quotes they hold, and only as far as the path. What figures depend on stands before it.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from attrs import frozen
 
 from .log_files import Format
 
@@ -38,15 +41,52 @@ NO_PATH: Final = "-"
 _SANE: Final = "moment BETWEEN TIMESTAMP '2000-01-01' AND TIMESTAMP '2100-01-01'"
 """Also excludes "infinity", which SQL can read as a time."""
 
-_FROM: Final = "FROM (SELECT *, {values} FROM (SELECT *, {parts} FROM lines))"
-_COLUMNS: Final = (
-    "SELECT file, line, {broken} AS broken, moment, client, method, path, status, gone, us, sent "
+# Only a broken line is kept as it is, and only for it the fields are put together again. Each SELECT takes what the one
+# inside of it has computed: a condition at the outside would take every line apart twice.
+_SELECT: Final = (
+    "SELECT broken, CASE WHEN broken THEN file END AS file, CASE WHEN broken THEN left({text}, {most}) END AS line,"
+    " moment, client, method, path, {route} AS route, status, {failed} AS failed, us, sent"
+    " FROM (SELECT *, {broken} AS broken FROM (SELECT *, {values} FROM lines))"
 )
+
+SHOWN_TEXT: Final = 160
+"""Characters of a broken line that are kept."""
+
+ROUTE: Final = (
+    "regexp_replace(CASE WHEN contains(path, '-') THEN regexp_replace(path,"
+    r" '/[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b', '/{id}', 'g')"
+    r" ELSE path END, '/[0-9]+\b', '/{id}', 'g')"
+)
+"""A path with its numbers and UUIDs replaced, so that requests for different records are one route."""
+
+FAILED: Final = "coalesce(status >= 500 OR gone, true)"
+"""No response, a 5xx, or the client left: what the status page counts as a failure too."""
+
+
+@frozen(slots=True)
+class LineReader:
+    """How the lines of a format are taken apart.
+
+    :param delimiter: between fields; as SQL.
+    :param columns: fields that are read, from the first; what follows in a line is passed over.
+    :param select: the statement over ``lines``.
+    """
+
+    delimiter: str
+    columns: int
+    select: str
+
+
+def _reader(delimiter: str, columns: int, broken: str, values: str) -> LineReader:
+    text = f"concat_ws({delimiter}, {', '.join(f'c{n}' for n in range(1, columns + 1))})"
+    select = _SELECT.format(
+        text=text, most=SHOWN_TEXT, route=ROUTE, failed=FAILED, broken=broken, values=values
+    )
+    return LineReader(delimiter, columns, select)
 
 
 def _field(name: str) -> str:
-    """One of the twelve fields before the first quote."""
-    return f"head[{ALB_FIELDS.index(name) + 1}]"
+    return f"c{ALB_FIELDS.index(name) + 1}"
 
 
 def _micros(seconds: str) -> str:
@@ -59,49 +99,53 @@ def _method(text: str) -> str:
     return f"CASE WHEN {text} IN ({names}) THEN {text} ELSE '-' END"
 
 
-def _alb() -> str:
-    parts = ", ".join(
-        (
-            "strpos(line, ' \"') AS quote",
-            "CASE WHEN quote > 0 THEN string_split(left(line, quote - 1), ' ') END AS head",
-            "substr(line, quote + 2) AS rest",
-            # The request line ends where the next quoted field begins. A client that writes the same characters into
-            # its URL shortens its own path, and nothing else.
-            "CASE WHEN strpos(rest, '\" \"') > 0 THEN left(rest, strpos(rest, '\" \"') - 1) END AS request",
-            "split_part(request, ' ', 2) AS url",
-            "CASE WHEN strpos(url, '://') > 0 THEN substr(url, strpos(url, '://') + 3) END AS authority",
-        )
-    )
+def _alb() -> LineReader:
+    # The request line is the first quoted field, and ends this reading: its method with the quote, then its URL.
+    verb = _field("request")
+    url = "c14"
     times = ("request_processing_time", "target_processing_time", "response_processing_time")
     spent = [_micros(_field(name)) for name in times]
-    status = _field("elb_status_code")
-    address, verb = _field("client:port"), "split_part(request, ' ', 1)"
-    known = " AND ".join(f"{each} IS NOT NULL" for each in spent)
+    known = " AND ".join(f"{each} >= 0" for each in spent)
+    status, address = _field("elb_status_code"), _field("client:port")
     values = ", ".join(
         (
             f"TRY_CAST({_field('time')} AS TIMESTAMP) AS moment",
             f"left({address}, greatest(length({address}) - length(split_part({address}, ':', -1)) - 1, 0)) AS client",
-            f"{_method(verb)} AS method",
-            f"CASE WHEN strpos(authority, '/') > 0 THEN split_part(substr(authority, strpos(authority, '/')), '?', 1)"
+            f"{_method(f'substr({verb}, 2)')} AS method",
+            f"CASE WHEN strpos({url}, '://') > 0 THEN substr({url}, strpos({url}, '://') + 3) END AS authority",
+            "CASE WHEN strpos(authority, '/') > 0 THEN split_part(substr(authority, strpos(authority, '/')), '?', 1)"
             f" ELSE '{NO_PATH}' END AS path",
             f"TRY_CAST({status} AS SMALLINT) AS status",
             # 460: the client closed the connection before the balancer could respond.
             "status IS NOT DISTINCT FROM 460 AS gone",
-            # -1: the time is not known. least() passes over NULL.
-            f"CASE WHEN {known} AND least({', '.join(spent)}) >= 0 THEN {' + '.join(spent)} END AS us",
+            # -1: the time is not known.
+            f"CASE WHEN {known} THEN {' + '.join(spent)} END AS us",
             f"TRY_CAST({_field('sent_bytes')} AS BIGINT) AS sent",
         )
     )
     broken = (
-        f"coalesce(len(head) <> 12 OR request IS NULL OR NOT {_SANE} OR (status IS NULL AND {status} <> '-')"
-        " OR status NOT BETWEEN 0 AND 999, true)"
+        "CASE WHEN c1 IS NULL AND c2 IS NULL THEN NULL ELSE"
+        f" coalesce(NOT starts_with({verb}, '\"') OR {url} IS NULL OR NOT {_SANE}"
+        f" OR (status IS NULL AND {status} <> '-') OR status NOT BETWEEN 0 AND 999, true) END"
     )
-    return _COLUMNS.format(broken=broken) + _FROM.format(parts=parts, values=values)
+    return _reader("' '", 14, broken, values)
 
 
-def _cloudfront(fields: tuple[str, ...]) -> str:
+_CLOUDFRONT: Final = (
+    "date",
+    "time",
+    "c-ip",
+    "cs-method",
+    "cs-uri-stem",
+    "sc-status",
+    "time-taken",
+    "sc-bytes",
+)
+
+
+def _cloudfront(fields: tuple[str, ...]) -> LineReader:
     def of(name: str) -> str:
-        return f"cells[{fields.index(name) + 1}]" if name in fields else "NULL::VARCHAR"
+        return f"c{fields.index(name) + 1}" if name in fields else "NULL::VARCHAR"
 
     values = ", ".join(
         (
@@ -119,12 +163,11 @@ def _cloudfront(fields: tuple[str, ...]) -> str:
         )
     )
     broken = (
-        "CASE WHEN starts_with(line, '#') THEN NULL ELSE"
-        f" coalesce(len(cells) < {len(fields)} OR NOT {_SANE} OR told IS NULL OR told NOT BETWEEN 0 AND 999, true) END"
+        "CASE WHEN starts_with(c1, '#') OR c1 IS NULL AND c2 IS NULL THEN NULL ELSE"
+        f" coalesce(NOT {_SANE} OR told IS NULL OR told NOT BETWEEN 0 AND 999, true) END"
     )
-    return _COLUMNS.format(broken=broken) + _FROM.format(
-        parts="string_split(line, chr(9)) AS cells", values=values
-    )
+    last = max((fields.index(name) for name in _CLOUDFRONT if name in fields), default=0)
+    return _reader("chr(9)", max(2, last + 1), broken, values)
 
 
 _NAMES: Final = (
@@ -132,11 +175,13 @@ _NAMES: Final = (
 )  # fmt: skip
 
 
-def _journal() -> str:
+def _journal() -> LineReader:
     names = ", ".join(f"'{name}'" for name in _NAMES)
     kind, time, client, method, route, status, gone, duration = (f"cells[{n}]" for n in range(1, 9))
     values = ", ".join(
         (
+            "json_valid(c1) AS valid",
+            f"CASE WHEN valid THEN json_extract_string(c1, [{names}]) ELSE []::VARCHAR[] END AS cells",
             f"TRY_CAST({time} AS TIMESTAMP) AS moment",
             f"coalesce({client}, '-') AS client",
             f"{_method(method)} AS method",
@@ -147,34 +192,19 @@ def _journal() -> str:
             "NULL::BIGINT AS sent",
         )
     )
+    # An own request of the proxy has another kind: the client did not send it.
     broken = (
-        f"CASE WHEN trim(line) = '' OR (valid AND {kind} IS DISTINCT FROM 'request') THEN NULL"
+        f"CASE WHEN c1 IS NULL OR trim(c1) = '' OR (valid AND {kind} IS DISTINCT FROM 'request') THEN NULL"
         f" ELSE coalesce(NOT valid OR NOT {_SANE}, true) END"
     )
-    # An own request of the proxy has another kind: the client did not send it.
-    parts = (
-        "json_valid(line) AS valid,"
-        f" CASE WHEN valid THEN json_extract_string(line, [{names}]) ELSE []::VARCHAR[] END AS cells"
-    )
-    return _COLUMNS.format(broken=broken) + _FROM.format(parts=parts, values=values)
+    return _reader("chr(1)", 1, broken, values)
 
 
-def select(format: Format, fields: tuple[str, ...] = ()) -> str:
-    """The statement that reads ``lines`` of a format.
+def reader(format: Format, fields: tuple[str, ...] = ()) -> LineReader:
+    """How the lines of a format are read.
 
     :param fields: of CloudFront; other names than those that the report reads do no harm.
     """
     if format is Format.ALB:
         return _alb()
     return _cloudfront(fields) if format is Format.CLOUDFRONT else _journal()
-
-
-ROUTE: Final = (
-    "regexp_replace(regexp_replace(path,"
-    r" '/[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b', '/{id}', 'g'),"
-    r" '/[0-9]+\b', '/{id}', 'g')"
-)
-"""A path with its numbers and UUIDs replaced, so that requests for different records are one route."""
-
-FAILED: Final = "coalesce(status >= 500 OR gone, true)"
-"""No response, a 5xx, or the client left: what the status page counts as a failure too."""

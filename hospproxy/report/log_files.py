@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 _HEAD: Final = 1 << 16
 """Bytes of a file that are read to recognise its format."""
@@ -61,11 +61,13 @@ class Found:
     skipped: tuple[str, ...] = ()
 
 
-def find(paths: Sequence[Path]) -> Found:
+def find(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> Found:
     """The log files at these paths; folders are searched with everything in them, but no links are followed there.
 
+    :param names: what readers see instead of these paths.
     :raise ReportError: there is none, one cannot be read, or a file that was named has an unknown format.
     """
+    names = names or {}
     files: list[LogFile] = []
     skipped: list[str] = []
     for path in paths:
@@ -73,9 +75,9 @@ def find(paths: Sequence[Path]) -> Found:
             for inner in _within(path):
                 found = _recognised(inner)
                 if found is not None:
-                    files.append(found)
+                    files.append(evolve(found, name=names.get(inner, "")))
                 elif inner.stat().st_size:
-                    skipped.append(str(inner))
+                    skipped.append(names.get(inner, str(inner)))
         elif not path.exists():
             raise ReportError(f"{path}: there is no such file or folder")
         elif not path.is_file():
@@ -90,7 +92,8 @@ def find(paths: Sequence[Path]) -> Found:
             files.append(named)
     if not files:
         more = f"; {len(skipped)} other files are no logs, such as {skipped[0]}" if skipped else ""
-        raise ReportError(f"no log files in {', '.join(map(str, paths))}{more}")
+        places = ", ".join(names.get(path, str(path)) for path in paths)
+        raise ReportError(f"no log files in {places}{more}")
     unique = {file.path.resolve(): file for file in files}
     return Found(tuple(unique.values()), tuple(skipped))
 

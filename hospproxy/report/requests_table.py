@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from .formats import FAILED, ROUTE, select
+from .formats import SHOWN_TEXT, LineReader, reader
 from .log_files import LogFile, ReportError, opened
 
 MEMORY: Final = "1GB"
@@ -28,21 +28,12 @@ LONGEST_LINE: Final = 1 << 20
 SHOWN: Final = 5
 """Broken lines that a report shows."""
 
-_TEXT: Final = 160
-"""Characters of each."""
-
 _BATCH: Final = 256
 """Files that are read by one statement."""
 
 _TABLE: Final = """CREATE TABLE requests (
     broken BOOLEAN, file VARCHAR, line VARCHAR, moment TIMESTAMP, client VARCHAR, method VARCHAR, path VARCHAR,
     route VARCHAR, status SMALLINT, failed BOOLEAN, us BIGINT, sent BIGINT)"""
-
-# Only a broken line is kept as it is. A condition here instead of the CASE would read every line twice.
-_INSERT: Final = f"""INSERT INTO requests
-    SELECT broken, CASE WHEN broken THEN file END, CASE WHEN broken THEN left(line, {_TEXT}) END,
-        moment, client, method, path, {ROUTE}, status, {FAILED}, us, sent
-    FROM parsed"""
 
 _REJECTED: Final = """FROM rejected_lines JOIN rejected_scans USING (scan_id, file_id)
     WHERE trim(csv_line) <> ''"""
@@ -115,9 +106,9 @@ class RequestsTable:
         run = self._connection.execute
         try:
             run("BEGIN")
-            run(f"CREATE OR REPLACE TEMP VIEW lines AS {self._lines(batch)}")
-            run(f"CREATE OR REPLACE TEMP VIEW parsed AS {select(batch[0].format, batch[0].fields)}")
-            run(_INSERT)
+            read = reader(batch[0].format, batch[0].fields)
+            run(f"CREATE OR REPLACE TEMP VIEW lines AS {self._lines(batch, read)}")
+            run(f"INSERT INTO requests {read.select}")
             run("COMMIT")
         except duckdb.Error as error:
             run("ROLLBACK")
@@ -126,7 +117,7 @@ class RequestsTable:
             return False
         return True
 
-    def _lines(self, batch: Sequence[LogFile]) -> str:
+    def _lines(self, batch: Sequence[LogFile], read: LineReader) -> str:
         places = []
         for each in batch:
             place = str(each.path.absolute())
@@ -136,13 +127,15 @@ class RequestsTable:
                 place = str(link)
             self._files[place] = each
             places.append("'" + place.replace("'", "''") + "'")
+        columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(1, read.columns + 1))
+        # Not strict: what follows the last column is passed over. Without quotes, a line is a line.
         return (
-            f"SELECT filename AS file, line FROM read_csv([{', '.join(places)}], columns = {{'line': 'VARCHAR'}},"
-            f" compression = '{'gzip' if batch[0].packed else 'none'}', delim = chr(1), quote = '', escape = '',"
-            " header = false, auto_detect = false, filename = true, hive_partitioning = false, strict_mode = false,"
-            " ignore_errors = true, store_rejects = true, rejects_table = 'rejected_lines',"
-            f" rejects_scan = 'rejected_scans', rejects_limit = 0, max_line_size = {LONGEST_LINE})"
-            " WHERE line IS NOT NULL"
+            f"SELECT * RENAME (filename AS file) FROM read_csv([{', '.join(places)}], columns = {{{columns}}},"
+            f" compression = '{'gzip' if batch[0].packed else 'none'}', delim = {read.delimiter}, quote = '',"
+            " escape = '', header = false, auto_detect = false, filename = true, hive_partitioning = false,"
+            " strict_mode = false, null_padding = true, ignore_errors = true, store_rejects = true,"
+            " rejects_table = 'rejected_lines', rejects_scan = 'rejected_scans', rejects_limit = 0,"
+            f" max_line_size = {LONGEST_LINE})"
         )
 
     def _broken(self) -> tuple[int, list[BrokenLine]]:
@@ -162,7 +155,7 @@ class RequestsTable:
             shown += [
                 BrokenLine(self._files[file].shown, number, text)
                 for file, number, text in self.rows(
-                    f"SELECT file_path, line, left(any_value(csv_line), {_TEXT}) {_REJECTED}"
+                    f"SELECT file_path, line, left(any_value(csv_line), {SHOWN_TEXT}) {_REJECTED}"
                     f" GROUP BY ALL ORDER BY ALL LIMIT {SHOWN}"
                 )
             ]
@@ -180,10 +173,11 @@ class RequestsTable:
                 while wanted and (piece := file.readline(LONGEST_LINE)):
                     number += begins
                     begins = piece.endswith(b"\n")
-                    text = piece.rstrip(b"\r\n").decode("utf-8", "replace")[:_TEXT]
-                    if text in wanted:
-                        wanted.remove(text)
-                        yield place, number, text
+                    text = piece[: 4 * SHOWN_TEXT].decode("utf-8", "replace")
+                    found = next((each for each in wanted if text.startswith(each)), None)
+                    if found is not None:
+                        wanted.remove(found)
+                        yield place, number, found
             yield from ((place, 0, text) for text in wanted)
 
 
