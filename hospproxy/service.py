@@ -117,9 +117,8 @@ class ProxyService(Service):
         self._host = host
         self._lock = lock
         self.replaceable: Replaceable | None = None
-        self.parts = parts = assemble(
-            settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
-        )
+        master = master_key(settings, host.entropy)
+        self.parts = parts = assemble(settings, reactor, master, seat.slot, host, seat.ends)
         new_id = host.tokens(16)
         house = ListenerContext(
             handler=self.parts.chain,
@@ -156,7 +155,7 @@ class ProxyService(Service):
         if lock is not None:  # not a worker of a supervisor
             self.control = OwnerProcess(
                 reactor, settings, source, environment, apply=self.reloading.apply,
-                read_again=lambda: self.reloading.read_again(self.settings),
+                read_again=lambda: self.reloading.read_again(self.settings), master=lambda: master,
                 worker=host.worker(reactor, "options"), wall=host.wall, told=self.status.note,
                 replaceable=lambda: self.replaceable,
             )  # fmt: skip

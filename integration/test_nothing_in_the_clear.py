@@ -17,6 +17,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
 
 from .http_client import Answer, ask, basic, control, raw, script
 from .processes import Processes, Proxy
@@ -26,15 +27,16 @@ from .test_fates import until as until_so
 from .test_writers_http import until_well
 from .word_search import findings, rummage, spellings
 
-PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE = (
+PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE, OPTION = (
     "Quetzalcoatlin-Żółwik",
     'Ornithorhynchus "paradoxus"',
     "Kraftwerk/Schlüssel+7?",
     "Falschmeldung:Kennwort",
     "Radiogramm-Bildinhalt",
     "Seitenkennwort-Irrtum",
+    "Geheimoption-in-der-Datei",
 )
-SECRETS = (PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE)
+SECRETS = (PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE, OPTION)
 STEMS = (
     "Quetzalcoatlin",
     "Ornithorhynchus",
@@ -42,6 +44,7 @@ STEMS = (
     "Falschmeldung:",
     "Radiogramm-B",
     "Seitenkennw",
+    "Geheimoption",
 )
 """Parts of the words that remain after truncation, and after escaping of non-ASCII characters."""
 STAFF = ("staff1", "staff2", "staff3")
@@ -207,6 +210,25 @@ async def with_a_hosp_that_fails(proxy: Proxy, control_url: str) -> None:
     await until_so(back, "HOSP is found to be back", 15.0)
 
 
+def with_secret(text: str, more: str = "") -> str:
+    """Return the text of an options file with a secret in it."""
+    return f'{text}[audit_http]\nsecret = "{OPTION}"\n{more}'
+
+
+async def edit_options(proxy: Proxy, file: Path) -> None:
+    """Put a secret into the options file, and take it out again; both are applied, and one text is wrong."""
+    before = await deferToThread(file.read_text)
+    await deferToThread(file.chmod, 0o600)  # because it holds a secret
+    for text, line in (
+        (with_secret(before), "(generation 1)"),
+        (with_secret(before, "mistaken = true\n"), "options not reloaded"),
+        (before, "(generation 2)"),
+    ):
+        await deferToThread(file.write_text, text)
+        proxy.signal("HUP")
+        await proxy.until_said(line)
+
+
 async def crash(proxy: Proxy, control_url: str) -> None:
     """Kill the proxy while writes and a screening are in flight at HOSP."""
     await control(control_url, "POST", "/faults", {"stall": 1, "only_methods": ["POST"]})
@@ -306,6 +328,8 @@ async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_passw
     await badly(first)
     await with_a_hosp_that_fails(first, hosp.control_url)
     said = await look(first)
+    [file] = processes.folder.glob("hospproxy-*.toml")
+    await edit_options(first, file)
     await crash(first, hosp.control_url)
     again = await processes.proxy(
         hosp.url, options=options, top="deadline_s = 4\ndrain_s = 5\n", state=first.state
@@ -317,7 +341,13 @@ async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_passw
     await until(lambda: {record["kind"] for record in again.records()} >= kinds)
     assert await again.stop() == 0
     bad = await dropped_by(processes)
-    for file in ("ledger/ledger.sqlite", "cache/answers.sqlite", "noticing.json", "audit-index/index.json"):
+    for file in (
+        "ledger/ledger.sqlite",
+        "cache/answers.sqlite",
+        "noticing.json",
+        "audit-index/index.json",
+        "options/000002.sealed",
+    ):
         assert (first.state / file).stat().st_size > 0, file
     assert list((first.state / "audit-index").glob("*.records.parquet"))
     (tmp_path / "log").write_text(first.log + again.log + bad.log)

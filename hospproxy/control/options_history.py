@@ -1,32 +1,50 @@
-"""The texts of the options files that were applied, in the state folder, so that ``undo`` can go back to them."""
+"""The texts of the options files that were applied, in the state folder, so that ``undo`` can go back to them.
+
+An options file may hold secrets. A copy of it outlives their removal from the file, so it is sealed.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from twisted.logger import Logger
 
+from ..encryption import Seal, Unsealable
 from ..folders import read_bounded, write_whole
 from ..options.loader import MOST_BYTES
+from ..secrets import MasterKey
 
 _log = Logger()
 FOLDER: Final = "options"
 """In the state folder."""
 MOST: Final = 20
 """Texts that are kept; the oldest is removed first."""
-_NAME: Final = re.compile(r"(\d{6,12})\.toml")
+_NAME: Final = re.compile(r"(\d{6,12})\.sealed")
+_SEALED_BYTES: Final = 64
+"""More than a sealed text is longer than its plain text."""
 
 
 class OptionsHistory:
-    """A stack of texts, each in a private file (0600): they may hold secrets. All calls block.
+    """A stack of texts, each sealed in a private file (0600). All calls block.
 
     A crash between two steps leaves at most one text too many.
+
+    :param master: returns the master key; it is read when the first text is.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, master: Callable[[], MasterKey]) -> None:
         self._folder = state_dir / FOLDER
+        self._master = master
+        self._made: Seal | None = None
+
+    @property
+    def _seal(self) -> Seal:
+        if self._made is None:
+            self._made = Seal.of(self._master(), "options")
+        return self._made
 
     def texts(self) -> list[Path]:
         """Return the files, the oldest first.
@@ -44,12 +62,14 @@ class OptionsHistory:
         """Put the text that is in force now on top, unless it is there already.
 
         :raise OSError: it cannot be stored.
+        :raise KeyFileError: the master key cannot be used.
         """
         kept = self.texts()
         if kept and self.read(kept[-1]) == content:
             return
         number = int(kept[-1].stem) + 1 if kept else 1
-        write_whole(self._folder / f"{number:06}.toml", content)
+        path = self._folder / f"{number:06}.sealed"
+        write_whole(path, self._seal.seal(content, path.name))
         for each in kept[: max(0, len(kept) + 1 - MOST)]:
             each.unlink(missing_ok=True)
 
@@ -58,6 +78,7 @@ class OptionsHistory:
 
         :param content: in force.
         :raise OSError: a text cannot be read.
+        :raise KeyFileError: the master key cannot be used.
         """
         for each in reversed(self.texts()):
             text = self.read(each)
@@ -69,20 +90,22 @@ class OptionsHistory:
         """Remove the texts above this one: it is in force again.
 
         :raise OSError: one cannot be removed.
+        :raise KeyFileError: the master key cannot be used.
         """
         for each in reversed(self.texts()):
             if self.read(each) == content:
                 return
             each.unlink(missing_ok=True)
 
-    @staticmethod
-    def read(path: Path) -> bytes | None:
-        """Return a text; None if it is longer than an options file may be, or gone.
+    def read(self, path: Path) -> bytes | None:
+        """Return a text; None if it is gone, or cannot be used: sealed with another key, damaged, or too long.
 
         :raise OSError: it cannot be read.
+        :raise KeyFileError: the master key cannot be used.
         """
         try:
-            return read_bounded(path, MOST_BYTES)
-        except ValueError:
-            _log.warn("{path} is too long and is ignored", path=str(path))
+            sealed = read_bounded(path, MOST_BYTES + _SEALED_BYTES)
+            return None if sealed is None else self._seal.open(sealed, path.name)
+        except (ValueError, Unsealable) as error:
+            _log.warn("former options in {path} are ignored: {why}", path=str(path), why=str(error))
             return None

@@ -15,6 +15,7 @@ from ..config import ConfigError, Settings
 from ..options.changes import OptionChange, changes
 from ..options.positions import line_of
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment, source_of
+from ..secrets import KeyFileError, MasterKey
 from ..worker import TaskRunner
 from .messages import ControlError
 from .options_history import OptionsHistory
@@ -41,6 +42,7 @@ class OptionsReload:
 
     :param apply: applies checked options to every process of this proxy, or to none; raises ControlError.
     :param unchanged: called when the options stay: reads certificates and secrets again.
+    :param master: returns the master key; called in ``start``.
     :param worker: reads and checks files; that takes half a second.
     :param wall: seconds since the epoch.
     :param told: called after every change of ``state``.
@@ -55,6 +57,7 @@ class OptionsReload:
         environment: SecretEnvironment,
         apply: Callable[[Settings], Awaitable[None]],
         unchanged: Callable[[], None],
+        master: Callable[[], MasterKey],
         worker: TaskRunner,
         wall: Callable[[], float],
         told: Callable[[OptionsState], None] = lambda _state: None,
@@ -67,7 +70,7 @@ class OptionsReload:
         self._worker = worker
         self._wall = wall
         self._told = told
-        self._history = OptionsHistory(settings.state_dir)
+        self._history = OptionsHistory(settings.state_dir, master)
         self._lock = DeferredLock()
         self.state = OptionsState()
 
@@ -195,13 +198,13 @@ class OptionsReload:
         """
         try:
             return await self._worker.run(work)
-        except OSError as error:
+        except (OSError, KeyFileError) as error:
             raise ControlError(f"the history of options cannot be used: {error}") from None
 
     def _remember(self) -> None:
         try:
             self._history.applied(self.source.content)
-        except OSError as error:
+        except (OSError, KeyFileError) as error:
             _log.error("the options in force cannot be kept for an undo: {why}", why=str(error))
 
 

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from ..background import Background
 from ..config import Settings
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment
+from ..secrets import MasterKey
 from ..worker import TaskRunner
 from .control_server import ControlServer
 from .options_reload import OptionsReload
@@ -25,6 +26,7 @@ class OwnerProcess:
     :param environment: has the secrets that were taken out of the environment.
     :param apply: applies checked options to every process of this proxy, or to none; raises ControlError.
     :param read_again: reads certificates and secrets again, by the options in force.
+    :param master: returns the master key, which seals former options; called in ``start``.
     :param worker: runs what blocks; ``stop`` ends it.
     :param wall: seconds since the epoch.
     :param replaceable: returns how the process can be replaced.
@@ -40,12 +42,15 @@ class OwnerProcess:
         *,
         apply: Callable[[Settings], Awaitable[None]],
         read_again: Callable[[], None],
+        master: Callable[[], MasterKey],
         worker: TaskRunner,
         wall: Callable[[], float],
         told: Callable[[OptionsState], None] = lambda _state: None,
         replaceable: Callable[[], Replaceable | None] = lambda: None,
     ) -> None:
-        self._options = OptionsReload(settings, source, environment, apply, read_again, worker, wall, told)
+        self._options = OptionsReload(
+            settings, source, environment, apply, read_again, master, worker, wall, told
+        )
         self._server = ControlServer(reactor, settings.state_dir, self)
         self._worker = worker
         self._replaceable = replaceable

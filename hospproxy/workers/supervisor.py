@@ -20,6 +20,7 @@ from ..config import Settings
 from ..control.owner import Replaceable
 from ..control.owner_process import OwnerProcess
 from ..forked_process import Fork
+from ..options.secret_values import master_key
 from ..options.source import NO_ENVIRONMENT, NO_SOURCE, OptionsSource, SecretEnvironment
 from ..record.trail.ends import JournalEnds
 from ..service_manager import READY, STOPPING, notify
@@ -72,8 +73,8 @@ class Supervisor(Service):
         if lock is not None:
             self.owner = OwnerProcess(
                 reactor, settings, source, environment, apply=self._apply, read_again=self._read_again,
-                worker=BriefThread(reactor, "options"), wall=clocks.wall, told=self._reload.tell,
-                replaceable=lambda: self.replaceable,
+                master=lambda: master_key(settings), worker=BriefThread(reactor, "options"),
+                wall=clocks.wall, told=self._reload.tell, replaceable=lambda: self.replaceable,
             )  # fmt: skip
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()

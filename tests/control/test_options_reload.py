@@ -16,6 +16,7 @@ from hospproxy.control.messages import ControlError
 from hospproxy.control.options_history import OptionsHistory
 from hospproxy.control.options_reload import OptionsReload
 from hospproxy.options.source import OptionsState, SecretEnvironment, source_of
+from hospproxy.secrets import KeyFileError, MasterKey
 
 from .test_commands import SECRET
 from .test_commands import Case as CommandCase
@@ -44,6 +45,7 @@ class Case(CommandCase):
         self.applied: list[Settings] = []
         self.unchanged = 0
         self.refusal = ""
+        self.master = MasterKey(b"k" * 32)
         self.states: list[OptionsState] = []
         self.now = 1000.0
         self.start()
@@ -65,6 +67,7 @@ class Case(CommandCase):
             environment,
             self.apply,
             unchanged,
+            lambda: self.master,
             AtOnce(),
             lambda: self.now,
             self.states.append,
@@ -180,15 +183,52 @@ class UndoTests(Case):
         self.assertEqual(self.options.settings.retry.max_attempts, 5)
 
     def test_it_is_private_and_bounded(self) -> None:
-        history = OptionsHistory(self.folder / "state")
+        history = OptionsHistory(self.folder / "state", lambda: self.master)
         for number in range(options_history.MOST + 5):
             history.applied(b"%d" % number)
         kept = history.texts()
         self.assertEqual(len(kept), options_history.MOST)
         self.assertEqual({stat.S_IMODE(each.stat().st_mode) for each in kept}, {0o600})
-        self.assertEqual(kept[-1].read_bytes(), b"%d" % (options_history.MOST + 4))
-        history.applied(kept[-1].read_bytes())
+        latest = b"%d" % (options_history.MOST + 4)
+        self.assertEqual(history.read(kept[-1]), latest)
+        history.applied(latest)
         self.assertEqual(history.texts(), kept)
+
+    def test_a_secret_that_left_the_file_stands_nowhere_and_comes_back(self) -> None:
+        hook = '[alerts]\nwebhook_url = "https://hook.example/x"\n'
+        self.reload(f'{hook}webhook_secret = "{SECRET}"\n')
+        self.reload(hook.replace("[alerts]", '[alerts]\nwebhook_secret_env = "HOOK"'))
+        self.reload("[retry]\nmax_attempts = 3\n")
+        kept = [each.read_bytes() for each in (self.folder / "state" / "options").iterdir()]
+        self.assertEqual((len(kept), [each for each in kept if SECRET.encode() in each]), (4, []))
+        self.assertEqual([self.ctl("undo")[0] for _ in range(2)], [0, 0], self.err)
+        self.assertEqual(self.applied[-1].alerts.webhook_secret.value, SECRET.encode())  # type: ignore[union-attr]
+
+    def test_another_master_key(self) -> None:
+        self.reload("[retry]\nmax_attempts = 3\n")
+        self.master = MasterKey(b"n" * 32, (MasterKey(b"k" * 32),))
+        self.start()
+        self.assertEqual(self.ctl("undo")[0], 0, "the key before reads what it has sealed")
+        self.set("[retry]\nmax_attempts = 4\n")
+        self.master = MasterKey(b"x" * 32)
+        self.start()
+        self.assertEqual(self.ctl("undo")[0], 1)
+        self.assertIn("no other options were in force before", self.err)
+
+    def test_a_master_key_that_cannot_be_read_costs_the_history_only(self) -> None:
+        def unreadable() -> MasterKey:
+            raise KeyFileError("the key is gone")
+
+        self.options._history = OptionsHistory(self.folder / "state", unreadable)
+        self.reload("[retry]\nmax_attempts = 3\n")
+        self.assertEqual(self.ctl("undo")[0], 1)
+        self.assertIn("the history of options cannot be used: the key is gone", self.err)
+
+    def test_a_text_in_the_place_of_another_is_not_used(self) -> None:
+        self.reload("[retry]\nmax_attempts = 3\n")
+        first, second = OptionsHistory(self.folder / "state", lambda: self.master).texts()
+        first.write_bytes(second.read_bytes())
+        self.assertEqual(self.ctl("undo")[0], 1)
 
     def test_a_file_of_somebody_else_is_ignored(self) -> None:
         (self.folder / "state" / "options" / "notes.txt").write_text("x")
