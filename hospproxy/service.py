@@ -44,6 +44,7 @@ from .watch.audit_page.build_audit_page import AuditPageService
 from .watch.build_admin import access_for, admin_listener
 from .watch.health import Health
 from .watch.merge import DRAINING
+from .watch.reload_page import ReloadPage
 from .watch.status.build_status import status_for
 from .worker_identity import ONLY, Seat
 
@@ -146,6 +147,7 @@ class ProxyService(Service):
             settings, reactor, host, self.health, parts.metrics, parts.journal, seat, parts.shared
         )
         self.access = access_for(settings, self.audit_page) if runs_admin else None
+        self._reload_page = ReloadPage(seat.reload)
         self.admin = self._admin() if runs_admin else None
         self.reloading = ServiceReload(
             parts=parts.reloading, listeners=self.listeners, admin=self.admin, access=self.access,
@@ -159,6 +161,7 @@ class ProxyService(Service):
                 worker=host.worker(reactor, "options"), wall=host.wall, told=self.status.note,
                 replaceable=lambda: self.replaceable,
             )  # fmt: skip
+            self._reload_page.reload = self.control.reload
         parts.metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
         parts.metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
         parts.metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
@@ -181,7 +184,9 @@ class ProxyService(Service):
     def _admin(self) -> Listeners:
         hosts, metrics = self._settings.admin.reached_as, self.parts.metrics
         page = self.audit_page.page if self.audit_page is not None else None
-        handler = Admin(self.health, metrics, page, hosts, self._seat.gather, self.status.page, self.access)
+        handler = Admin(
+            self.health, metrics, page, hosts, self._seat.gather, self.status.page, self.access, self._reload_page
+        )  # fmt: skip
         trust = trust_of(self._settings)
         return admin_listener(self._settings, self._reactor, self._host, handler, metrics, trust)
 

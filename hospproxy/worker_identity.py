@@ -9,6 +9,7 @@ from attrs import frozen
 
 from .record.trail.ends import JournalEnds
 from .watch.merge import Overview, Snapshot
+from .watch.reload_page import ReloadOutcome
 
 Gather = Callable[[Snapshot], Awaitable[Overview]]
 """Takes one worker's snapshot and returns the snapshots of all workers."""
@@ -23,6 +24,7 @@ class Seat:
         None in it: this one is not inherited.
     :param admin: the same for the admin listener; empty if another worker has it.
     :param gather: collects the snapshots of all workers; only slot 0 of several workers has it.
+    :param reload: applies the options file to all workers; only slot 0 of several workers has it.
     :param ends: where the workers note how far their journals are on disk; None: the process makes its own.
     """
 
@@ -31,6 +33,7 @@ class Seat:
     admin: tuple[socket.socket | None, ...] | None = None
     gather: Gather | None = None
     ends: JournalEnds | None = None
+    reload: Callable[[], Awaitable[ReloadOutcome]] | None = None
 
 
 ONLY = Seat()

@@ -11,7 +11,7 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.threads import deferToThread
 
-from .http_client import basic
+from .http_client import ask, basic
 from .processes import Processes, Proxy, Running
 from .worker_processes import start_workers, until
 
@@ -105,8 +105,11 @@ async def test_reloads_under_load(processes: Processes) -> None:
     undone = await ctl(processes, proxy, "undo")
     assert undone.status == 0 and "was not changed: it now differs" in undone.log
     file.write_text(good)
-    applied = await ctl(processes, proxy, "reload")
-    assert applied.status == 0, applied.log
+    applied = await ask(proxy.admin_url, "POST", "/reload", {})
+    assert (applied.status, applied.json()["applied"]) == (200, True)
+    assert applied.json()["lines"][-1].startswith("options reloaded: ")
+    foreign = {"Origin": "https://elsewhere.example"}
+    assert (await ask(proxy.admin_url, "POST", "/reload", {}, headers=foreign)).status == 403
     await load.end()
     assert load.failed == []
     assert await proxy.stop() == 0
@@ -131,7 +134,13 @@ async def test_all_workers_or_none(processes: Processes, tmp_path: Path) -> None
     for number in range(1, 4):
         file.write_text(good + f'[retry]\nmax_attempts = {number + 1}\n[validation]\nmode = "report"\n')
         assert (await ctl(processes, proxy, "reload")).status == 0
+    file.write_text(good + "[retry]\nmax_attempts = 7\n")
+    asked = await ask(proxy.admin_url, "POST", "/reload", {})
+    assert asked.status == 200
+    assert {each["key"] for each in asked.json()["changes"]} == {"retry.max_attempts", "validation.mode"}
     file.write_text(good + "[gate]\nconcurrency = 2\n")
+    asked = await ask(proxy.admin_url, "POST", "/reload", {})
+    assert asked.status == 409 and "gate.concurrency cannot change" in asked.json()["lines"][0]
     refused = await ctl(processes, proxy, "reload")
     assert refused.status == 1 and "gate.concurrency cannot change while the proxy runs" in refused.log
     await load.end()

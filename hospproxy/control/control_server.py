@@ -14,7 +14,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from ..background import Background
-from .command import Command, Result
+from .command import Command, Progress, Result
 from .commands import COMMANDS
 from .control_socket import ControlSocket
 from .messages import (
@@ -79,9 +79,10 @@ class ControlServer:
         """A connection is closed; a command that it has started goes on."""
         self._connections.discard(connection)
 
-    async def run(self, request: ControlRequest, connection: ControlConnection) -> Result:
+    async def run(self, request: ControlRequest, progress: Progress) -> Result:
         """Carry out a command.
 
+        :param progress: gets sentences for the operator while it runs.
         :raise ControlError: there is no such command, another one is changing something, or it failed.
         """
         command = self._commands.get(request.command)
@@ -91,12 +92,12 @@ class ControlServer:
                 f" {', '.join(self._commands)}"
             )
         if not command.alone:
-            return await command.run(self._owner, request.arguments, connection.progress)
+            return await command.run(self._owner, request.arguments, progress)
         if self._changing is not None:
             raise ControlError(f"{self._changing} is still running; try again when it has ended")
         self._changing = command.name
         try:
-            return await command.run(self._owner, request.arguments, connection.progress)
+            return await command.run(self._owner, request.arguments, progress)
         finally:
             self._changing = None
 
@@ -140,7 +141,7 @@ class ControlConnection(LineReceiver):
 
     async def _answer(self, line: bytes) -> None:
         try:
-            result = await self._server.run(request_of(line), self)
+            result = await self._server.run(request_of(line), self.progress)
         except ControlError as error:
             self._end(ControlResponse(error=list(error.lines)))
         except Exception as error:

@@ -11,10 +11,13 @@ from ..background import Background
 from ..config import Settings
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment
 from ..secrets import MasterKey
+from ..watch.reload_page import ReloadOutcome
 from ..worker import TaskRunner
 from .control_server import ControlServer
+from .messages import ControlError, ControlRequest
 from .options_reload import OptionsReload
 from .owner import Replaceable
+from .reload_command import RELOAD
 
 _log = Logger()
 
@@ -87,6 +90,16 @@ class OwnerProcess:
         """Listen no more."""
         self._server.stop()
         self._worker.stop()
+
+    async def reload(self) -> ReloadOutcome:
+        """Apply the options file as ``hospproxyctl reload`` does, for the admin listener."""
+        if self._left:
+            return ReloadOutcome(False, ["another process has taken over: ask it on a new connection"])
+        try:
+            result = await self._server.run(ControlRequest(RELOAD.name), lambda _sentence: None)
+        except ControlError as error:
+            return ReloadOutcome(False, list(error.lines))
+        return ReloadOutcome(True, list(RELOAD.show(result)), result["changes"])
 
     def hangup(self) -> None:
         """Apply the options file as it is now (SIGHUP); a process that has left only reads certificates again."""

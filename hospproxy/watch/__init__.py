@@ -9,6 +9,7 @@ In reading order:
 - ``merge.py``: merges the metrics and health of several workers.
 - ``admin.py``: the admin listener, which serves all of this; ``admin_access.py``: who may read what;
   ``build_admin.py`` builds both.
+- ``reload_page.py``: applies the edited options file.
 - ``status/``: the status page, its history, and surges.
 - ``audit_page/``: the audit page.
 

@@ -22,6 +22,8 @@ from .audit_page.page import AuditPage
 from .health import Health
 from .merge import Overview, Snapshot
 from .metrics import CONTENT_TYPE, Metrics
+from .reload_page import PATH as RELOAD
+from .reload_page import ReloadPage
 from .status import status_page
 from .status.status_page import StatusPage
 
@@ -39,6 +41,7 @@ class Admin:
     :param gather: takes this worker's snapshot and returns those of all workers; None: there are no others.
     :param status: the status page; None: it is switched off.
     :param access: decides who may read more than the health checks; None: everybody.
+    :param reload: applies the edited options file; None: it is not served.
     """
 
     _log = Logger()
@@ -52,6 +55,7 @@ class Admin:
         gather: Callable[[Snapshot], Awaitable[Overview]] | None = None,
         status: StatusPage | None = None,
         access: AdminAccess | None = None,
+        reload: ReloadPage | None = None,
     ) -> None:
         self._health = health
         self._metrics = metrics
@@ -59,6 +63,7 @@ class Admin:
         self._gather = gather
         self._status = status
         self._access = access
+        self._reload = reload
         self._hosts = PublicHosts.of(hosts)
         self._pages = {
             b"/": self._index,
@@ -85,6 +90,8 @@ class Admin:
         return refusal if refusal is not None else await self._given(request)
 
     def _given(self, request: Request) -> Deferred[Response]:
+        if self._reload is not None and request.path == RELOAD:
+            return Deferred.fromCoroutine(self._reload.answer(request, logged_in=self._access is not None))
         if self._gather is not None and request.path in _OF_ALL:
             return Deferred.fromCoroutine(self._of_all(request, self._gather))
         try:

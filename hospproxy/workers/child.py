@@ -29,11 +29,14 @@ from ..record.sinks.build_sinks import SinkError
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
+from ..watch.reload_page import ReloadOutcome
 from ..worker_identity import Seat
 from .messages import (
     MOST_OF_ALL,
     AbandonReload,
     CommitReload,
+    FileReloadQuestion,
+    FileReloadReply,
     GatherQuestion,
     GatherReply,
     OptionsNews,
@@ -58,6 +61,7 @@ ENDS_FD: Final = 5
 """The memory in which workers note how far their journals are on disk."""
 FIRST_SOCKET_FD: Final = 6
 _GATHER_S = 2.0
+_RELOAD_S = 60.0
 _GOODBYE_S = 2.0
 
 
@@ -73,6 +77,7 @@ class Child:
         self._service: ProxyService | None = None
         self._asked = 0
         self._gathering: dict[int, Deferred[Overview]] = {}
+        self._reloading: dict[int, Deferred[ReloadOutcome]] = {}
         self._drain_s = 0.0
         self._commit: Callable[[], None] | None = None
 
@@ -120,6 +125,10 @@ class Child:
                 waiting = self._gathering.pop(message.id, None)
                 if waiting is not None:
                     waiting.callback(message.overview)
+            case FileReloadReply():
+                reloading = self._reloading.pop(message.id, None)
+                if reloading is not None:
+                    reloading.callback(message.outcome)
 
     def _start(self, start: StartWorker) -> None:
         from ..service import build
@@ -137,6 +146,7 @@ class Child:
             tuple(sockets[start.listeners :]),
             self._gather if start.slot == 0 else None,
             JournalEnds.at(ENDS_FD, settings.workers),
+            self._reload_file if start.slot == 0 else None,
         )
         try:
             self._service = build(settings, self._reactor, seat)
@@ -194,6 +204,21 @@ class Child:
             return Overview({0: own}, dict.fromkeys(workers, "the supervisor does not answer"))
         finally:
             self._gathering.pop(number, None)
+
+    async def _reload_file(self) -> ReloadOutcome:
+        """Let the supervisor apply the options file to all workers."""
+        self._asked += 1
+        number = self._asked
+        answer: Deferred[ReloadOutcome] = Deferred()
+        self._reloading[number] = answer
+        answer.addTimeout(_RELOAD_S, self._reactor)
+        self.channel.say(FileReloadQuestion(number))
+        try:
+            return await answer
+        except defer.TimeoutError:
+            return ReloadOutcome(False, ["the supervisor does not answer; its log says more"])
+        finally:
+            self._reloading.pop(number, None)
 
     def _orphaned(self) -> None:
         """The supervisor is gone, so nothing would replace or stop this worker: stop in order.

@@ -8,6 +8,7 @@ import msgspec
 
 from ..channel import MOST_BYTES, WorkerLogLine
 from ..watch.merge import Overview, Snapshot
+from ..watch.reload_page import ReloadOutcome
 
 MOST_OF_ALL: Final = 65 * MOST_BYTES
 """The same for a message with all snapshots: of 64 workers, and the merged one of workers that have exited."""
@@ -83,6 +84,13 @@ class GatherReply(msgspec.Struct, frozen=True, tag="gathered"):
     overview: Overview
 
 
+class FileReloadReply(msgspec.Struct, frozen=True, tag="reloaded"):
+    """To worker 0: what became of the reload; the reply to ``FileReloadQuestion``."""
+
+    id: int
+    outcome: ReloadOutcome
+
+
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """From a worker: it accepts connections now."""
 
@@ -111,6 +119,12 @@ class GatherQuestion(msgspec.Struct, frozen=True, tag="gather"):
     own: Snapshot
 
 
+class FileReloadQuestion(msgspec.Struct, frozen=True, tag="reload file"):
+    """From worker 0, which has the admin listener: apply the options file as it is now to all workers."""
+
+    id: int
+
+
 ToWorker = (
     StartWorker
     | ReloadWorker
@@ -121,5 +135,6 @@ ToWorker = (
     | StopWorker
     | SnapshotQuestion
     | GatherReply
+    | FileReloadReply
 )
-FromWorker = WorkerReady | WorkerLogLine | SnapshotReply | ReloadStep | GatherQuestion
+FromWorker = WorkerReady | WorkerLogLine | SnapshotReply | ReloadStep | GatherQuestion | FileReloadQuestion

@@ -27,9 +27,17 @@ from ..service_manager import READY, STOPPING, notify
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
 from ..watch.merge import KeptCounts, Overview, Snapshot
+from ..watch.reload_page import ReloadOutcome
 from ..worker import BriefThread
 from . import listening_sockets
-from .messages import GatherQuestion, GatherReply, ReloadWorker, StopWorker
+from .messages import (
+    FileReloadQuestion,
+    FileReloadReply,
+    GatherQuestion,
+    GatherReply,
+    ReloadWorker,
+    StopWorker,
+)
 from .worker_slot import WorkerSlot
 from .workers_reload import WorkersReload
 
@@ -82,7 +90,7 @@ class Supervisor(Service):
         self._all_served = self._stopping = False
         self._emptied: Deferred[None] | None = None
         self._background = Background(
-            _log, "collecting the workers' snapshots failed; the worker that asked gets no reply"
+            _log, "a question of a worker failed (a bug); the worker that asked gets no reply"
         )
 
     def privilegedStartService(self) -> None:
@@ -194,6 +202,16 @@ class Supervisor(Service):
 
     async def _answer(self, post: WorkerSlot, question: GatherQuestion) -> None:
         post.say(GatherReply(question.id, await self._gather(post, question.own)))
+
+    def reload_asked(self, post: WorkerSlot, question: FileReloadQuestion) -> None:
+        """A worker asks to apply the options file, for a client of the admin listener (Chief)."""
+        self._background.run(self._reload_for(post, question))
+
+    async def _reload_for(self, post: WorkerSlot, question: FileReloadQuestion) -> None:
+        outcome = ReloadOutcome(False, ["the options of this proxy cannot be read again"])
+        if self.owner is not None:
+            outcome = await self.owner.reload()
+        post.say(FileReloadReply(question.id, outcome))
 
     async def _gather(self, asker: WorkerSlot, own: Snapshot) -> Overview:
         seen, missing = {asker.slot: own}, {}

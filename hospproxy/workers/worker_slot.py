@@ -22,6 +22,7 @@ from . import child
 from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD
 from .messages import (
     CommitReload,
+    FileReloadQuestion,
     FromWorker,
     GatherQuestion,
     PrepareReload,
@@ -51,6 +52,9 @@ class SlotSupervisor(Protocol):
 
     def asked(self, post: WorkerSlot, question: GatherQuestion) -> None:
         """The post's worker asks for the snapshots of all workers."""
+
+    def reload_asked(self, post: WorkerSlot, question: FileReloadQuestion) -> None:
+        """The post's worker asks to apply the options file."""
 
 
 class WorkerSlot:
@@ -235,6 +239,8 @@ class WorkerSlot:
                     step.callback(message.trouble)
             case GatherQuestion():
                 self._chief.asked(self, message)
+            case FileReloadQuestion():
+                self._chief.reload_asked(self, message)
 
     def _cut_off(self, channel: Channel) -> None:
         """The worker sent an invalid message or closed its end: it is stopping, or will soon be found dead."""

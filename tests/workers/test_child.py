@@ -18,8 +18,11 @@ from hospproxy.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, W
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.shutdown import GRACE_S
 from hospproxy.watch.merge import Overview, Snapshot
+from hospproxy.watch.reload_page import ReloadOutcome
 from hospproxy.workers.child import ENDS_FD, FIRST_SOCKET_FD, Child
 from hospproxy.workers.messages import (
+    FileReloadQuestion,
+    FileReloadReply,
     FromWorker,
     GatherQuestion,
     GatherReply,
@@ -94,7 +97,7 @@ class Starting(Case):
         self.assertIsNotNone(self.start(0)[1].call_args.args[2].gather)
         _, build = self.start(1)
         seat = build.call_args.args[2]
-        self.assertEqual((seat.slot, seat.admin, seat.gather), (1, (), None))
+        self.assertEqual((seat.slot, seat.admin, seat.gather, seat.reload), (1, (), None, None))
 
     def test_what_cannot_start_ends_and_serves_nobody(self) -> None:
         for wrong in (SystemExit(1), ValueError("broken")):
@@ -154,6 +157,25 @@ class Talking(Case):
         overview = self.successResultOf(asked)
         self.assertEqual((overview.seen, sorted(overview.missing)), ({0: OWN}, [1, 2]))
         self.child._received(GatherReply(1, Overview({}, {})))  # too late
+
+    def test_the_supervisor_reloads_for_a_client_of_the_admin_listener(self) -> None:
+        self.start()
+        self.heard()
+        asked = Deferred.fromCoroutine(self.child._reload_file())
+        [question] = self.heard()
+        self.assertEqual(question, FileReloadQuestion(question.id))
+        outcome = ReloadOutcome(True, ["options reloaded: 0 changed"])
+        self.child._received(FileReloadReply(question.id + 1, outcome))  # another's
+        self.assertNoResult(asked)
+        self.child._received(FileReloadReply(question.id, outcome))
+        self.assertEqual(self.successResultOf(asked), outcome)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_supervisor_that_does_not_reload(self) -> None:
+        self.start()
+        asked = Deferred.fromCoroutine(self.child._reload_file())
+        self.reactor.advance(60.0)
+        self.assertFalse(self.successResultOf(asked).applied)
 
 
 class Ending(Case):

@@ -7,7 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.channel import MOST_BYTES, Channel, WorkerLogLine
 from hospproxy.watch.merge import MetricFamily, MetricSeries, Overview, Snapshot
+from hospproxy.watch.reload_page import ReloadOutcome
 from hospproxy.workers.messages import (
+    FileReloadQuestion,
+    FileReloadReply,
     FromWorker,
     GatherQuestion,
     GatherReply,
@@ -57,6 +60,7 @@ class Channels(SynchronousTestCase):
                     StopWorker(),
                     SnapshotQuestion(3),
                     GatherReply(4, overview),
+                    FileReloadReply(8, ReloadOutcome(True, ["x"], [{"key": "a.b", "live": True}])),
                 ],
             ),
             (
@@ -66,6 +70,7 @@ class Channels(SynchronousTestCase):
                     WorkerLogLine("info", "a.b", "x\ny"),
                     SnapshotReply(5, SNAPSHOT),
                     GatherQuestion(6, SNAPSHOT),
+                    FileReloadQuestion(8),
                 ],
             ),
         ):

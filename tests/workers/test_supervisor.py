@@ -16,8 +16,11 @@ from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
 from hospproxy.forked_process import CannotFork
 from hospproxy.watch.merge import MetricFamily, MetricSeries, Snapshot
+from hospproxy.watch.reload_page import ReloadOutcome
 from hospproxy.workers.child import LOCK_FD
 from hospproxy.workers.messages import (
+    FileReloadQuestion,
+    FileReloadReply,
     GatherQuestion,
     GatherReply,
     ReloadWorker,
@@ -294,6 +297,25 @@ class Replacing(Case):
             for _ in range(40):
                 first.process.childDataReceived(1, b"x" * 4096)
         self.assertGreaterEqual(len(log.error.mock_calls), 2)
+
+
+class FileReload(Case):
+    outcome = ReloadOutcome(True, ["options reloaded: 0 changed"])
+
+    def test_the_worker_that_asks_is_told(self) -> None:
+        async def reload() -> ReloadOutcome:
+            return self.outcome
+
+        first, second, _ = self.begin()
+        self.supervisor.owner = mock.Mock(reload=reload)
+        first.says(FileReloadQuestion(7))
+        self.assertEqual((first.heard(), second.heard()), ([FileReloadReply(7, self.outcome)], []))
+
+    def test_without_options_to_read_again(self) -> None:
+        first, _, _ = self.begin()
+        first.says(FileReloadQuestion(7))
+        [reply] = first.heard()
+        self.assertEqual((reply.id, reply.outcome.applied), (7, False))
 
 
 class Gathering(Case):

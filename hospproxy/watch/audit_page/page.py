@@ -161,7 +161,7 @@ class AuditPage:
 
 def _claimed(request: Request) -> Credentials | Response:
     """Return the credentials of a request, or the refusal of one that has none or may send none."""
-    if request.client.scheme != "https" and not _is_here(request.client.peer):
+    if request.client.scheme != "https" and not is_here(request.client.peer):
         return _words(403, "Without TLS this page is available only from this machine. Use https.")
     credentials = parse_basic(request.headers.get(b"authorization"))
     if credentials is None:
@@ -170,7 +170,8 @@ def _claimed(request: Request) -> Credentials | Response:
     return credentials
 
 
-def _is_here(peer: str) -> bool:
+def is_here(peer: str) -> bool:
+    """Whether an address is of this machine."""
     try:
         return ip_address(peer).is_loopback
     except ValueError:
