@@ -27,6 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 
 .PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements reloads rollout agent rollout-trial changelog
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -148,6 +149,10 @@ machines-kill: environment ## kill -9 workers and whole machines 50 times while 
 
 replacements: environment ## replace the proxy 10 times under load, and kill -9 either process at every step (six minutes)
 	$(BIN)/python -m benchmarks.replacements
+
+reloads: environment ## reload the options 50 times under load, in every way, right files and wrong ones (four minutes)
+	$(BIN)/python -m benchmarks.reloads
+
 rollout-trial: environment ## roll out bad versions and good ones behind HAProxy; the bad ones must be taken back (seven minutes)
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need '/usr/sbin/haproxy=haproxy,redis-server'
 	$(BIN)/python -m benchmarks.rollout

@@ -13,7 +13,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..chaos.table import Table, show
 from ..processes import Standin, standin
 from .clients import Busy, Idle, Seen
 from .site import Site
+from .verdict import judge_clients, judge_writes
 
 STEPS = ("started", "prepared", "closed", "took over", "serves")
 """When a process is killed, each as the log tells it."""
@@ -68,11 +68,7 @@ def replacements(site: Site, seen: Seen, rounds: int, rng: random.Random, table:
     table.tell("replacements, every second one a rollback", rounds)
     table.none("replacements that failed", failed)
     table.tell("seconds for one, with the start of the new version", f"{min(took):.1f} to {max(took):.1f}")
-    table.tell("longest response, seconds", f"{seen.longest_s:.2f}")
-    table.none("requests that failed", len(seen.statuses))
-    table.none("connections reset or closed without a response", len(seen.broken))
-    for why, times in Counter([*map(str, seen.statuses), *seen.broken]).most_common(5):
-        table.tell("  " + why, times)
+    judge_clients(seen, table)
 
 
 def kills(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table) -> None:
@@ -103,14 +99,7 @@ def kills(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table)
 
 def judge(site: Site, hosp: Standin, seen: Seen, table: Table) -> None:
     """Compare what clients were told with HOSP's journal and with the audit trail."""
-    stored = Counter(
-        entry["fields"]["body"] for entry in hosp.read("/journal?kind=stored&resource=notes")["entries"]
-    )
-    table.tell("writes acknowledged", len(seen.stored))
-    table.tell("writes without an acknowledgement", len(seen.open))
-    table.none("writes lost", sum(stored[body] == 0 for body in seen.stored))
-    table.none("writes doubled", sum(stored[body] > 1 for body in (*seen.stored, *seen.open)))
-    table.none("responses without a record", len(set(seen.ids) - site.recorded()))
+    judge_writes(site.state, hosp, seen, table)
     table.want("processes with the ledger open at once", site.most_owners, "1", site.most_owners == 1)
 
 

@@ -56,12 +56,16 @@ class Seen:
 
 
 class Client:
-    """One kept-alive connection over TLS."""
+    """One kept-alive connection.
 
-    def __init__(self, port: int, seen: Seen) -> None:
+    :param tls: whether the port speaks TLS.
+    """
+
+    def __init__(self, port: int, seen: Seen, *, tls: bool = True) -> None:
         self._port = port
         self._seen = seen
-        self._connection: http.client.HTTPSConnection | None = None
+        self._tls = tls
+        self._connection: http.client.HTTPConnection | None = None
 
     def get(self) -> bool:
         """Read; return whether a whole response came."""
@@ -76,15 +80,18 @@ class Client:
             self._connection.close()
             self._connection = None
 
+    def _opened(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
+        context = ssl._create_unverified_context()
+        return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=PATIENCE_S, context=context)
+
     def _ask(self, method: str, path: str, text: str | None) -> bool:
         document = None if text is None else json.dumps({"title": "Visit", "body": text, "patient_id": 7})
         began = time.monotonic()
         try:
             if self._connection is None:
-                context = ssl._create_unverified_context()
-                self._connection = http.client.HTTPSConnection(
-                    "127.0.0.1", self._port, timeout=PATIENCE_S, context=context
-                )
+                self._connection = self._opened()
             self._connection.request(method, path, document, _FIELDS)
             response = self._connection.getresponse()
             response.read()
@@ -102,11 +109,14 @@ class Client:
 class Busy:
     """Threads that write and read until they are stopped."""
 
-    def __init__(self, port: int, seen: Seen, number: int, pause_s: float = 0.02) -> None:
+    def __init__(
+        self, port: int, seen: Seen, number: int, pause_s: float = 0.02, *, tls: bool = True
+    ) -> None:
         self._over = Event()
         self._pause_s = pause_s
         self._threads = [
-            Thread(target=self._run, args=(Client(port, seen), each), daemon=True) for each in range(number)
+            Thread(target=self._run, args=(Client(port, seen, tls=tls), each), daemon=True)
+            for each in range(number)
         ]
         for thread in self._threads:
             thread.start()
@@ -130,8 +140,8 @@ class Busy:
 class Idle:
     """Connections that were used once and are open since; each writes once, when it is told to."""
 
-    def __init__(self, port: int, seen: Seen, number: int) -> None:
-        self._clients = [Client(port, seen) for _ in range(number)]
+    def __init__(self, port: int, seen: Seen, number: int, *, tls: bool = True) -> None:
+        self._clients = [Client(port, seen, tls=tls) for _ in range(number)]
         self._threads: list[Thread] = []
         for each in self._clients:
             each.get()

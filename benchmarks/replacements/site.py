@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from integration.journal_files import content, journal_files
 from integration.ports import free_port
 
 from ..processes import is_open
@@ -154,16 +152,6 @@ class Site:
             with suppress(OSError):
                 if each.name.isdecimal() and str(self._file).encode() in (each / "cmdline").read_bytes():
                     found.append(int(each.name))
-        return found
-
-    def recorded(self) -> set[str]:
-        """The request ids of all audit records."""
-        found = set()
-        for path in journal_files(self.state / "audit"):
-            for line in content(path).splitlines():
-                with suppress(ValueError):
-                    record = json.loads(line)
-                    found.add(record.get("request_id", record.get("id")))
         return found
 
     def stop(self) -> None:
