@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -72,6 +73,8 @@ async def test_everything_is_drawn_under_the_strict_policy(served: ServedStatus)
     assert charts == 4
     assert "POST /notes" in text and "surge begins (refusals)" in text
     assert HOSTILE[:10] in text and title != "1"
+    assert "options file refused 10 min ago" in text
+    assert re.search(r"generation\s+4\s+applied\s+90 min ago\s+refused\s+10 min ago", text)
 
 
 @pytest_twisted.ensureDeferred

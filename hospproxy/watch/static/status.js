@@ -22,6 +22,8 @@ function span(seconds) {
   if (seconds >= 7200) return Math.floor(seconds / 3600) + " h";
   return seconds >= 120 ? Math.floor(seconds / 60) + " min" : Math.round(seconds) + " s";
 }
+function ago(told, time) { return span(Math.max(0, told.time - time)) + " ago"; }
+function refusedLast(options) { return options.refused != null && options.refused > (options.applied || 0); }
 function chosen() { const name = location.hash.slice(1); return WINDOWS.includes(name) ? name : "5m"; }
 
 function states(told) {
@@ -46,6 +48,7 @@ function states(told) {
     for (const each of told.machines.others || []) if (!each.ready) add("warn", each.name + " is not ready");
     if (told.machines.vanished) add("warn", whole(told.machines.vanished) + " workers vanished");
   }
+  if (refusedLast(told.options)) add("warn", "options file refused " + ago(told, told.options.refused));
   for (const each of told.certificates) {
     if (each.left_s < 21 * 86400) add(each.left_s < 0 ? "bad" : "warn", each.file + (each.left_s < 0 ? " has expired" : " expires in " + span(each.left_s)));
   }
@@ -105,6 +108,8 @@ function lists(told) {
     machine.push([each.name + (each.version === told.version ? "" : ", version " + each.version), each.running + "/" + each.workers + " workers"]);
   }
   rows("machine", machine);
+  const {generation, applied, refused} = told.options, when = time => time == null ? "never" : ago(told, time);
+  rows("options", [["generation", whole(generation)], ["applied", when(applied)], ["refused", when(refused)]]);
   rows("certificates", told.certificates.map(each => [each.file, each.left_s < 0 ? "expired" : "for " + span(each.left_s)]), "none");
   rows("sinks", told.sinks.map(sink => [sink.name, sink.up ? whole(sink.behind) + " behind" : "failing"]), "none");
   byId("surges").replaceChildren(...(told.surges.recent.length ? told.surges.recent.slice(0, 3).map(each =>
