@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from attrs import define
 from twisted.internet.defer import Deferred
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -47,7 +48,7 @@ class Receiver(Resource):
         self.taken: list[Posted] = []
         self.refused = 0
         self._port: Any = None
-        self._transports: set[Any] = set()
+        self._connections: Any = None
         self.port = 0
 
     def listen(self) -> None:
@@ -56,14 +57,15 @@ class Receiver(Resource):
 
         site = Site(self)
         site.noisy = False
-        self._port = cast(Any, reactor).listenTCP(self.port, site, interface="127.0.0.1")
+        self._connections = WrappingFactory(site)
+        self._connections.noisy = False
+        self._port = cast(Any, reactor).listenTCP(self.port, self._connections, interface="127.0.0.1")
         self.port = self._port.getHost().port
 
     def stop(self) -> Deferred[None]:
-        """Accept no more connections, and break the existing ones."""
-        for transport in self._transports:
-            transport.abortConnection()
-        self._transports.clear()
+        """Accept no more connections, and break the existing ones, also those that have not sent a request yet."""
+        for connection in list(self._connections.protocols):
+            connection.abortConnection()
         closing: Deferred[None] = self._port.stopListening()
         return closing
 
@@ -74,7 +76,6 @@ class Receiver(Resource):
 
     def render_POST(self, request: Request) -> Any:
         body = request.content.read()
-        self._transports.add(request.transport)
         if not 200 <= self.status < 300:
             self.refused += 1
         else:
