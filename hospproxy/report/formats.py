@@ -94,9 +94,13 @@ def _micros(seconds: str) -> str:
     return f"TRY_CAST(TRY_CAST({seconds} AS DECIMAL(12, 6)) * 1000000 AS BIGINT)"
 
 
-def _method(text: str) -> str:
-    names = ", ".join(f"'{method}'" for method in METHODS)
-    return f"CASE WHEN {text} IN ({names}) THEN {text} ELSE '-' END"
+def _method(text: str, before: str = "") -> str:
+    """A method that is known, or "-".
+
+    :param before: a character that stands before it.
+    """
+    known = " ".join(f"WHEN '{before}{method}' THEN '{method}'" for method in METHODS)
+    return f"CASE {text} {known} ELSE '-' END"
 
 
 def _alb() -> LineReader:
@@ -111,7 +115,7 @@ def _alb() -> LineReader:
         (
             f"TRY_CAST({_field('time')} AS TIMESTAMP) AS moment",
             f"left({address}, greatest(length({address}) - length(split_part({address}, ':', -1)) - 1, 0)) AS client",
-            f"{_method(f'substr({verb}, 2)')} AS method",
+            f"{_method(verb, chr(34))} AS method",
             f"CASE WHEN strpos({url}, '://') > 0 THEN substr({url}, strpos({url}, '://') + 3) END AS authority",
             "CASE WHEN strpos(authority, '/') > 0 THEN split_part(substr(authority, strpos(authority, '/')), '?', 1)"
             f" ELSE '{NO_PATH}' END AS path",
