@@ -29,7 +29,7 @@ from .site import Reloaded, Site
 Reload = Callable[[], Reloaded]
 
 _BUSY, _IDLE = 2, 6
-"""Of each kind of connection, plain and TLS: clients without a pause; idle ones, a third of which write afterwards."""
+"""For plain HTTP and for TLS each: busy clients, and idle clients. A third of the idle ones write after a reload."""
 _BEFORE_S = 0.1
 """Seconds before a reload in which the first idle clients write."""
 

@@ -7,7 +7,7 @@ In reading order:
 
 * ``command.py``: the command line and its exit codes.
 * ``plan.py``, ``plan_table.py``: the plan file, read and checked, all errors reported at once.
-* ``rollout.py``: the stages in their order, each of which can be repeated.
+* ``rollout.py``: the stages, in order; each can be repeated.
 * ``watch.py``: reads figures of canary and baseline until there is a verdict.
 * ``judgement.py``: the rules by which a canary fails, passes, or is not decided yet.
 * ``exact_tests.py``: the tests of hypotheses that these rules use.

@@ -70,7 +70,7 @@ class Share:
 
 
 def broken(canary: Sample) -> str:
-    """Return the reason to fail a canary at once, whatever the baseline does; "" for none."""
+    """Return why the canary fails at once, without comparing it with the baseline; "" if it does not."""
     figures = canary.figures
     if figures.twice:
         return f"{figures.twice} write(s) stored twice"

@@ -68,7 +68,7 @@ class Promotion:
                 self._replace(instance, self._plan.production.rollback, self._plan.old)
                 self._journal.note("restored", instance=instance.name)
                 self._say(f"{instance.name} runs {self._plan.old} again")
-            except Exception as problem:  # whatever it is, the other instances need their turn
+            except Exception as problem:  # the other instances must be rolled back too
                 problems.append(f"{instance.name}: {problem}")
         return problems
 

@@ -1,4 +1,4 @@
-"""One rollout: its stages in their order, each of which can be repeated, and the way back from any of them."""
+"""Run a rollout stage by stage. Every stage can be repeated, and rolled back."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Rollout:
         self._production = Promotion(plan, system, splitter, journal, lambda line: tell("production", line))
 
     def go(self) -> Outcome:
-        """Do what is left to do. Whatever goes wrong ends in a rollback, and never in an exception."""
+        """Run the remaining stages. Every failure leads to a rollback; nothing is raised."""
         self._system.finish_command(self._plan.production.promote.timeout_s)
         decided = self._journal.last("decided")
         if decided is not None:

@@ -292,7 +292,7 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
 
 
 def _body(response: http.client.HTTPResponse, latest: float) -> bytes:
-    """Read a body; the time-out of a socket alone would let a body that trickles go on for ever."""
+    """Read a body within a total time. A socket timeout limits each read only, so a slow sender could hold it open."""
     found = bytearray()
     while piece := response.read1(1 << 16):
         found += piece

@@ -50,7 +50,6 @@ class Visit:
     attempts: int
     asked: int
     seconds: float
-    rules: tuple[str, ...] = ()
 
     @property
     def is_write(self) -> bool:
@@ -123,7 +122,6 @@ def _visit(record: Mapping[str, Any]) -> Visit:
         attempts=attempts,
         asked=attempts + (record.get("looks") or 0),
         seconds=(record.get("duration_ms") or 0) / 1000,
-        rules=tuple(record.get("rule_hits") or ()),
     )
 
 
