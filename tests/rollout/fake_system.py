@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, field
@@ -167,6 +167,16 @@ class FakeSystem:
             self.instances[server] = FakeInstance(version)
         self._effect("", after=True)
         return ""
+
+    def after_each_sleep(self, do: Callable[[], None]) -> None:
+        """Call a function whenever time has passed."""
+        sleep = self.sleep
+
+        def slept(seconds: float) -> None:
+            sleep(seconds)
+            do()
+
+        self.sleep = slept  # type: ignore[method-assign]
 
     def finish_command(self, most_s: float) -> None:
         pass

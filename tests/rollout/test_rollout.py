@@ -123,15 +123,13 @@ class CanaryTests(Case):
     def test_one_that_ends_by_itself(self) -> None:
         system = FakeSystem()
         rollout = self.rollout(system)
-        sleep = system.sleep
 
-        def sleep_and_end(seconds: float) -> None:
-            sleep(seconds)
+        def end() -> None:
             if system.weights["canary"]:
                 system.started.discard("canary")
                 system.instances.pop("canary", None)
 
-        system.sleep = sleep_and_end  # type: ignore[method-assign]
+        system.after_each_sleep(end)
         self.assertEqual(rollout.go(), Outcome.ROLLED_BACK)
         self.assertIn("canary has ended by itself", self.said)
         self.is_as_before(system)
@@ -139,29 +137,25 @@ class CanaryTests(Case):
     def test_one_that_starts_again(self) -> None:
         system = FakeSystem()
         rollout = self.rollout(system)
-        sleep = system.sleep
 
-        def sleep_and_forget(seconds: float) -> None:
-            sleep(seconds)
+        def forget() -> None:
             if system.weights["canary"] and system.instances["canary"].requests > 50:
                 system.instances["canary"].requests = 0.0
                 system.instances["canary"].sent = -4.0
 
-        system.sleep = sleep_and_forget  # type: ignore[method-assign]
+        system.after_each_sleep(forget)
         self.assertEqual(rollout.go(), Outcome.ROLLED_BACK)
         self.assertIn("has started again", self.said)
 
     def test_one_doubled_write_among_many(self) -> None:
         system = FakeSystem()
         rollout = self.rollout(system)
-        sleep = system.sleep
 
-        def sleep_and_double(seconds: float) -> None:
-            sleep(seconds)
+        def double() -> None:
             if system.weights["canary"]:
                 system.instances["canary"].doubled = 1
 
-        system.sleep = sleep_and_double  # type: ignore[method-assign]
+        system.after_each_sleep(double)
         self.assertEqual(rollout.go(), Outcome.ROLLED_BACK)
         self.assertIn("a write was doubled", self.said)
         self.is_as_before(system)
