@@ -77,7 +77,7 @@ class Diversion(Protocol):
     """What responds in place of a chain, while and after another process takes over."""
 
     def answer(self, exchange: Exchange) -> Awaitable[Response]:
-        """Respond to a request."""
+        """Pass a request through all processors and return the response to send."""
 
     def refusal(self, exchange: Exchange, error: ProxyError) -> Awaitable[Response]:
         """Make and record the response to a request that arrival refuses."""

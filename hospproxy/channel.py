@@ -38,7 +38,7 @@ class WorkerLogLine(msgspec.Struct, frozen=True, tag="said"):
 
 @implementer(IPushProducer)
 class Channel(Int32StringReceiver):
-    """One end of the socket pair.
+    """Sends and receives messages over one end of a socket pair.
 
     :param kinds: union of the message types that may arrive.
     :param received: called with each message.

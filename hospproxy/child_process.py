@@ -25,7 +25,7 @@ class Owner(Protocol):
         """The process has written a line to stdout or stderr."""
 
     def ended(self, why: str) -> None:
-        """The process has exited.
+        """Called once, when the process has exited and its output is complete.
 
         :param why: with which status, or by which signal.
         """

@@ -40,7 +40,7 @@ ALWAYS = Repeat()
 
 @frozen(slots=True, eq=False, kw_only=True)
 class HitAgain(Repeat):
-    """The cache's part.
+    """The cache's condition: the entry still holds, with its age and content.
 
     :param content: returns, for a monotonic time, the age of the entry and the time for which it is still fresh, both
         in whole seconds, and the content as it was stored; called only while the entry holds.

@@ -48,7 +48,7 @@ class ServiceReload:
     use: Callable[[Settings], None]
 
     async def apply(self, settings: Settings) -> None:
-        """Apply other options.
+        """Apply other options to all parts of this process, or to none.
 
         :raise ControlError: they cannot be applied; nothing has changed.
         """

@@ -21,7 +21,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "O
 
 @frozen(slots=True)
 class Span:
-    """A span that has ended.
+    """A span that has ended, as it is exported.
 
     :param parent_id: empty for a trace that begins with this span.
     :param kind: SERVER or CLIENT, as OTLP numbers them.
@@ -122,7 +122,7 @@ class AttemptSpan:
         return evolve(client, trace=tuple(fields))
 
     def end(self, now: float, status: int | None, outcome: str) -> None:
-        """End it.
+        """End the span of this attempt, and hand it to the exporter.
 
         :param now: monotonic seconds.
         :param status: of HOSP's response; None: there was none.

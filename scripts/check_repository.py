@@ -5,7 +5,8 @@
 * docs/options.md matches the code.
 * News fragments have names that towncrier finds.
 * Every file name is printable; another kind was created by mistake.
-* No Python file is too long to read in one sitting.
+* No Python file is too long to read in one sitting, and no line of Markdown prose is longer than 100 characters.
+* Each docstring of hospproxy/ begins with a line that can say more than the signature does.
 * The guide of each folder of hospproxy/ (the docstring of its ``__init__.py``) names every module and folder in it, and
   nothing that is gone.
 """
@@ -24,6 +25,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from house import LONGEST_MARKDOWN, SHORT_DOCSTRING, long_lines, module_of, short_docstrings
 
 LONGEST_FILE = 400
 LONGEST_TEST = 500  # tests may be longer: tables of cases are quick to read
@@ -158,11 +161,20 @@ def guides(root: Path, package: str = "hospproxy") -> list[str]:
     return problems
 
 
+def short_first_lines(root: Path, package: str = "hospproxy") -> list[str]:
+    """Docstrings whose first line is too short to say more than the signature."""
+    return [
+        f"{words} (fewer than {SHORT_DOCSTRING} characters)"
+        for path in sorted((root / package).rglob("*.py"))
+        for words in short_docstrings(module_of(str(path.relative_to(root)), path.read_text()))
+    ]
+
+
 def check(root: Path) -> list[str]:
     """Every problem of the repository."""
     hosts = registry_hosts(told_by_tools())
     folders = {str(root)} if len(root.parts) > 2 else set()
-    problems = fragments(root) + options_page(root) + guides(root)
+    problems = fragments(root) + options_page(root) + guides(root) + short_first_lines(root)
     files = tracked(root)
     problems += odd_names(str(path.relative_to(root)) for path in files)
     for path in files:
@@ -172,6 +184,10 @@ def check(root: Path) -> list[str]:
             continue
         name = path.relative_to(root)
         problems += [f"{name}:{line}: {words}" for line, words in found_in(text, hosts, folders)]
+        if path.suffix == ".md":
+            problems += [
+                f"{name}:{line}: longer than {LONGEST_MARKDOWN} characters" for line in long_lines(text)
+            ]
         most = LONGEST_TEST if name.parts[0] in ("tests", "integration") else LONGEST_FILE
         if path.suffix == ".py" and (lines := text.count("\n")) > most:
             problems.append(f"{name}: {lines} lines; {most} are the most")

@@ -13,7 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from check_jenkinsfile import Checker, makefile_targets  # noqa: E402
-from check_repository import found_in, guides, odd_names, registry_hosts, tracked  # noqa: E402
+from check_repository import (  # noqa: E402
+    found_in,
+    guides,
+    odd_names,
+    registry_hosts,
+    short_first_lines,
+    tracked,
+)
 from repeat_tests import failures, run_once  # noqa: E402
 
 JENKINSFILE = (ROOT / "Jenkinsfile").read_text()
@@ -124,6 +131,20 @@ class GuideTests(SynchronousTestCase):
                 "names keeping.py, which does not exist",
                 "names writers/, which does not exist",
             ],
+        )
+
+
+class FirstLineTests(SynchronousTestCase):
+    """scripts/check_repository.py reports docstrings that cannot say more than the signature."""
+
+    def test_only_short_ones(self) -> None:
+        root = Path(self.mktemp()).absolute()
+        (root / "hospproxy").mkdir(parents=True)
+        (root / "hospproxy" / "one.py").write_text(
+            '"""Reads the head of a response."""\n\ndef head():\n    """The head."""\n\ndef tail(): ...\n'
+        )
+        self.assertEqual(
+            short_first_lines(root), ["hospproxy/one.py:4: The head. (fewer than 28 characters)"]
         )
 
 

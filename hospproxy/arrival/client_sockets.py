@@ -72,7 +72,7 @@ class ClientSocket(tcp.Server):
         )  # fmt: skip
 
     def writeSequence(self, iovec: Any) -> None:
-        """Send pieces (ITransport)."""
+        """Send the joined pieces at once, as ``ITransport`` wants."""
         self.write(b"".join(iovec))
 
 

@@ -76,7 +76,7 @@ class _Form:
         return form, (int(found[1]), int(found[3]), found[5])
 
     def filled(self, age_s: int, ttl_s: int, request_id: bytes, rest: bytes, body: bytes = b"") -> bytes:
-        """Return the answer.
+        """Fill the age, the time left and the request id into the prepared response.
 
         :param rest: the end of the head.
         """
@@ -87,7 +87,7 @@ class _Form:
 
 @define(slots=True, eq=False)  # not frozen: each request makes one, and that would cost three times as much
 class Key:
-    """The key of a head.
+    """Identifies equal request heads; ids that differ in each request are left out.
 
     :param given: the request ids in the head, which are no part of the key.
     """

@@ -72,7 +72,7 @@ class ControlServer:
                 self._reactor.adoptStreamConnection(peer.fileno(), socket.AF_UNIX, factory)
 
     def opened(self, connection: ControlConnection) -> None:
-        """A connection is open."""
+        """Count a connection, so that a stop can close it."""
         self._connections.add(connection)
 
     def closed(self, connection: ControlConnection) -> None:
@@ -80,7 +80,7 @@ class ControlServer:
         self._connections.discard(connection)
 
     async def run(self, request: ControlRequest, progress: Progress) -> Result:
-        """Carry out a command.
+        """Carry out a command; only one that changes something runs at a time.
 
         :param progress: gets sentences for the operator while it runs.
         :raise ControlError: there is no such command, another one is changing something, or it failed.

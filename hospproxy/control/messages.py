@@ -59,7 +59,7 @@ def encoded(message: ControlRequest | ControlResponse) -> bytes:
 
 
 def request_of(line: bytes) -> ControlRequest:
-    """Read the line of a client.
+    """Decode the line that ``hospproxyctl`` has sent.
 
     :raise ControlError: it is no request.
     """
@@ -70,7 +70,7 @@ def request_of(line: bytes) -> ControlRequest:
 
 
 def response_of(line: bytes) -> ControlResponse:
-    """Read a line of the proxy.
+    """Decode a line that the running proxy has sent.
 
     :raise ControlError: it is no response.
     """

@@ -27,7 +27,7 @@ RESTART: Final = "hospproxyctl upgrade, or a restart, applies it"
 
 @frozen(slots=True)
 class Applied:
-    """Options that were applied.
+    """What a reload has changed, and what the operator should know about it.
 
     :param found: what differs from the options before.
     :param warnings: sentences for the operator.
@@ -192,7 +192,7 @@ class OptionsReload:
         return source, settings, Applied(changes(self.settings, settings), warnings)
 
     async def _kept(self, work: Callable[[], _Result]) -> _Result:
-        """Use the history.
+        """Read or change the history in a thread, because it is on disk.
 
         :raise ControlError: the state folder cannot be read.
         """

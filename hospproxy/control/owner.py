@@ -35,7 +35,7 @@ class Owner(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """The options in force."""
+        """The options in force now; a reload replaces them."""
 
     @property
     def replaceable(self) -> Replaceable | None:

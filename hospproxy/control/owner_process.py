@@ -87,7 +87,7 @@ class OwnerProcess:
         self._server.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Close the control socket, and end the thread that reads the history."""
         self._server.stop()
         self._worker.stop()
 

@@ -21,7 +21,7 @@ HERE: Final = version("hospproxy")
 
 
 class RanVersion(msgspec.Struct, frozen=True):
-    """A version that has served.
+    """A version that has served from this state folder.
 
     :param python: its interpreter.
     :param since: when it began to serve, seconds since the epoch.

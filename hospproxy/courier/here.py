@@ -56,19 +56,19 @@ class NoCourier:
     reader: ITrailReader | None = None
 
     def fork(self) -> None:
-        """Do nothing."""
+        """Start no process: the work is done here."""
 
     def start(self) -> None:
-        """Do nothing."""
+        """Start nothing: ``fork`` has nothing to wait for."""
 
     def check(self, settings: Settings) -> None:
-        """Do nothing."""
+        """Accept all options: this process has checked them."""
 
     def reload(self, settings: Settings) -> None:
-        """Do nothing."""
+        """Change nothing: the parts here are reloaded by the service."""
 
     async def noticed(self, timeout_s: float) -> None:
-        """Do nothing."""
+        """Return at once: nothing is on its way to another process."""
 
     async def stop(self, timeout_s: float) -> None:
-        """Do nothing."""
+        """End nothing: there is no other process."""

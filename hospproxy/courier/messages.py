@@ -77,7 +77,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted", array_like=True):
-    """One counter or gauge."""
+    """What a counter has grown by, or the new value of a gauge."""
 
     name: str
     labels: dict[str, str]

@@ -114,7 +114,7 @@ class RemoteReader:
         return found
 
     async def close(self) -> None:
-        """Give up all searches."""
+        """Give up all searches, and tell those who wait why."""
         self.lost("the service is stopping")
 
     def received(self, message: Part | Failed) -> None:

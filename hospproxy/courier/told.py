@@ -47,7 +47,7 @@ class Reported:
         return self._away or self._clock.seconds() - self.at > SILENT_S
 
     def received(self, told: Told) -> None:
-        """Take a report."""
+        """Add a report of the courier to the metrics of this process."""
         for each in told.counts:
             self._meter.count(each.name, each.value, **each.labels)
         for each in told.gauges:

@@ -90,7 +90,7 @@ class Ownership:
         return operation.author is None or not operation.is_write or operation.check is None
 
     def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
-        """A read has no author."""
+        """Allow shortcuts for reads, which have no author."""
         return ALWAYS if exchange.trace.call is not None and exchange.trace.call.operation.is_read else None
 
     async def _ruled(self, exchange: Identified, author: str, who: Identity) -> Json:

@@ -44,7 +44,7 @@ class ScreeningResultStore(Protocol):
 
 @define(slots=True, eq=False)
 class Note:
-    """A note on its way to HOSP.
+    """A note that holds a screening result and is not stored at HOSP yet.
 
     :param exchange: of the proxy's own, in the name of the user who requested the screening.
     :param look_first: an earlier delivery may have stored it.
@@ -113,7 +113,7 @@ class ScreeningNotes:
         meter.gauge("screening_pending", lambda: float(self.pending))
 
     def reload(self, settings: ScreeningSettings) -> None:
-        """Apply changed options."""
+        """Apply the changed limits to screenings from now on."""
         self._settings = settings
 
     @property

@@ -1,4 +1,4 @@
-"""Options of the cache."""
+"""Options of the cache: sizes, and for how long a response is fresh or may be stale."""
 
 from __future__ import annotations
 

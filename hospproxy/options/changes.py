@@ -22,7 +22,7 @@ _UNSET: Final = "(not set)"
 
 @frozen(slots=True)
 class OptionChange:
-    """One key that differs.
+    """A key whose value differs between two sets of options.
 
     :param path: its key path.
     :param old: its value as TOML writes it, with secrets hidden.

@@ -14,7 +14,7 @@ MARGIN_S = 5.0
 
 @frozen(slots=True, kw_only=True)
 class GateSettings:
-    """The queue in front of HOSP."""
+    """The slots at HOSP, and the queue in front of them."""
 
     LIVE: ClassVar = names("concurrency max_queue slow_s")
     RESTART: ClassVar = names("enabled")

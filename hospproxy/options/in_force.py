@@ -20,7 +20,7 @@ HIDDEN: Final = "(hidden)"
 
 @frozen(slots=True)
 class OptionRow:
-    """One option.
+    """The value of one option and where it comes from.
 
     :param path: its key path, as ``listeners[0].url``.
     :param value: as TOML writes it, with secrets hidden.

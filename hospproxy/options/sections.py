@@ -361,7 +361,7 @@ class Settings:
 
     @property
     def ledger_path(self) -> Path:
-        """Path of the ledger."""
+        """Path of the SQLite file that holds the ledger of writes."""
         return self.state_dir / "ledger" / "ledger.sqlite"
 
     @property

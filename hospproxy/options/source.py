@@ -14,7 +14,7 @@ from .loader import NO_FLAGS, Overrides, content_of, parsed
 
 @frozen(slots=True)
 class OptionsSource:
-    """What options were made of.
+    """The file and the flags from which options were made.
 
     :param file: the options file; None: there is none.
     :param content: of the file, as it was read. It may hold secrets.

@@ -64,7 +64,7 @@ class Attempt:
         connection.carry(self)
 
     def answered(self, reader: AnswerReader) -> None:
-        """The response is complete."""
+        """End the attempt with the response that HOSP has sent completely."""
         self.connection = None
         head = reader.head
         assert head is not None

@@ -228,7 +228,7 @@ class Connections(Factory):
         self._idle.pop(connection, None)
 
     def lost(self, connection: Connection) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended; with the last one, ``close`` is done."""
         self.forget(connection)
         if self._waits is not None:
             self._waits.discard(connection)

@@ -142,7 +142,7 @@ def parse_head(raw: bytes) -> ResponseHead:
 
 
 def _fields(rest: bytes, *, ended: bool) -> list[tuple[bytes, bytes]]:
-    """Split the field lines.
+    """Split the field lines into names and values.
 
     :param ended: whether the status line has a line end, so that there is at least one line.
     """

@@ -81,7 +81,7 @@ class UpstreamRequest:
     body: bytes | None = field(default=None, repr=False)
 
     def wire(self, *, keep: bool) -> bytes:
-        """The bytes of the request.
+        """Serialize the request as HTTP/1.1, with its body.
 
         :param keep: whether the connection may stay open for another request.
         :raise ValueError: a value could end its line, and so add fields or a request of its own.

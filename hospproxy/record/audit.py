@@ -50,7 +50,7 @@ class Audit:
         self._disclosures = Disclosures()
 
     def reload(self, when_full: Callable[[Exchange], Response] | None) -> None:
-        """Apply a changed option."""
+        """Apply a changed rule for requests that come while the journal is full."""
         self._when_full = when_full
 
     async def process(self, exchange: Stage, proceed: ProceedTo[Stage]) -> Response:

@@ -63,7 +63,7 @@ class PatientOfRecord:
         return not exchange.call.operation.is_write
 
     def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
-        """A read moves no record."""
+        """Allow shortcuts for reads, which move no record to another patient."""
         return ALWAYS if exchange.trace.call is not None and exchange.trace.call.operation.is_read else None
 
     def _reading(self, exchange: Identified) -> Call | None:

@@ -44,7 +44,7 @@ class OwnedProxy(Protocol):
         """Accept no connections, and answer none by shortcuts. The kernel keeps new connections."""
 
     def resume(self) -> None:
-        """Undo ``pause``."""
+        """Undo ``pause``: accept connections again."""
 
     async def close(self) -> None:
         """End everything that uses the state folder.

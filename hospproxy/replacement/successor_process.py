@@ -59,7 +59,7 @@ class SuccessorProcess:
         lock: int,
         sockets: Sequence[socket.socket],
     ) -> None:
-        """Start it.
+        """Start the program, with the lock and the listening sockets as descriptors.
 
         :param command: program and arguments.
         :param lock: descriptor of the folder's lock; both processes hold the same lock.

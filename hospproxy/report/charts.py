@@ -48,7 +48,7 @@ class Line:
 
 @frozen(slots=True)
 class Chart:
-    """One chart.
+    """A chart over the steps of a report, as positions in pixels.
 
     :param ticks: (y, label) of the values at its left.
     :param times: (x, label) of the times below it.
@@ -100,7 +100,7 @@ class _Axes:
         return (WIDTH - LEFT) / self.slots
 
     def x(self, step: StepFigures) -> float:
-        """The left of a step."""
+        """Left edge of a step's slot, in pixels."""
         return LEFT + _slot(step.begin, self.report.steps[0].begin, self.report.step) * self.slot_width
 
     def y(self, value: float) -> float:

@@ -25,7 +25,7 @@ _JOINED = 200
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the argument parser."""
+    """Build the parser of ``hospproxy-report``."""
     whole = argparse.ArgumentParser(
         prog="hospproxy-report",
         description="Reads access logs of an AWS Application Load Balancer, CloudFront standard logs, and hospproxy's"

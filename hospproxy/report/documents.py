@@ -31,7 +31,7 @@ def moment(value: datetime) -> str:
 
 
 def mapping(report: Report) -> dict[str, Any]:
-    """The report as plain values."""
+    """Convert the report into dicts, lists and strings."""
     values: dict[str, Any] = attrs.asdict(report, recurse=False)
     return {name: _plain(value) for name, value in values.items()}
 

@@ -117,7 +117,7 @@ class StepFigures:
 
 @frozen(slots=True)
 class Report:
-    """All figures of some logs.
+    """All figures that were computed from some logs.
 
     :param sources: name of each format, and how many files of it were read.
     :param skipped: files in folders that are no logs.

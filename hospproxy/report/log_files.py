@@ -35,7 +35,7 @@ class Format(Enum):
 
 @frozen(slots=True)
 class LogFile:
-    """One file to read.
+    """A log file whose format is known.
 
     :param fields: of CloudFront: the names of its columns, in the order of the file.
     :param name: what readers see; for a downloaded file, its place in the bucket.
@@ -49,7 +49,7 @@ class LogFile:
 
     @property
     def shown(self) -> str:
-        """The name to tell a reader."""
+        """The name by which tables and errors call the file."""
         return self.name or str(self.path)
 
 
@@ -124,7 +124,7 @@ def _recognised(path: Path) -> LogFile | None:
 
 
 def opened(path: Path, *, packed: bool) -> BinaryIO:
-    """The file's plain bytes."""
+    """Open the file for reading its uncompressed bytes."""
     return cast("BinaryIO", gzip.open(path, "rb")) if packed else path.open("rb")
 
 

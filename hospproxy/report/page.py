@@ -42,7 +42,7 @@ def page(
     sentences: Sequence[str] = (),
     side_by_side: Sequence[Table] = (),
 ) -> str:
-    """The page.
+    """Render the report as one self-contained HTML page.
 
     :param reports: by title, which may be empty for a single report.
     :param now: when it was made, UTC.

@@ -45,7 +45,7 @@ Progress = Callable[[int, int], None]
 
 @frozen(slots=True)
 class BrokenLine:
-    """A line that cannot be read.
+    """A line of a log that is not written in the log's format.
 
     :param line: its number in the file, from 1; 0 if it is not known.
     :param text: its start.
@@ -70,7 +70,7 @@ class RequestsTable:
     _files: dict[str, LogFile] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Make the table."""
+        """Create the empty table in DuckDB."""
         self.rows(_TABLE)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:

@@ -41,7 +41,7 @@ def status_text(status: int | None) -> str:
 
 
 def time_text(moment: datetime) -> str:
-    """A time to the second."""
+    """Format a time to the second, without its zone."""
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -18,7 +18,7 @@ _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 
 @frozen(slots=True)
 class Screen:
-    """What a terminal can show.
+    """What the terminal can show, and how text looks in it.
 
     :param width: columns.
     :param colour: it shows bold and red.
@@ -30,11 +30,11 @@ class Screen:
     blocks: bool = True
 
     def heading(self, text: str) -> str:
-        """The line above a table."""
+        """Format the line above a table."""
         return f"{_BOLD}{text}{_PLAIN}" if self.colour else f"{text}\n{'-' * columns_of(text)}"
 
     def alarming(self, text: str, *, when: bool = True) -> str:
-        """The text in red."""
+        """Show the text in red, if the terminal has colours."""
         return f"{_RED}{text}{_PLAIN}" if self.colour and when and text else text
 
     def table(self, table: Table) -> Iterator[str]:

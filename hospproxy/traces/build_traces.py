@@ -30,7 +30,7 @@ class Traces:
     exporter: Exporter | None = None
 
     async def stop(self, within_s: float) -> None:
-        """Send the last spans.
+        """Send the spans that have not been posted yet.
 
         :param within_s: seconds for that.
         """

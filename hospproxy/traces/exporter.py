@@ -27,13 +27,13 @@ class PosterLike(Protocol):
     """What posts a body; ``SignedPoster`` does."""
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Post once.
+        """Send a body to the collector in one POST.
 
         :raise Exception: the collector did not take it, or the result is unknown.
         """
 
     def close(self) -> Deferred[None]:
-        """Close the idle connection."""
+        """Close the idle connection to the collector."""
 
 
 class Exporter:

@@ -47,7 +47,7 @@ class Tracer:
         )
 
     def end(self, exchange: Exchange, status: int | None, now: float) -> None:
-        """The request has ended.
+        """End the span of a request, with its status.
 
         :param status: of its response; None: it got none.
         :param now: monotonic seconds.

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class CounterCell:
-    """Counts for one series.
+    """Counts for one series of a counter without a lock for each count.
 
     :param child: of a prometheus_client.Counter.
     """
@@ -34,7 +34,7 @@ class CounterCell:
 
 
 class TimerCell:
-    """Durations for one series.
+    """Sorts durations of one series into buckets without a lock for each.
 
     :param child: of a prometheus_client.Histogram.
     :param bounds: of its buckets in seconds, ascending; the last one may be missing, since it is infinite.

@@ -22,7 +22,7 @@ _OWN = frozenset({b"same-origin", b"none"})
 
 
 class ReloadOutcome(msgspec.Struct, frozen=True):
-    """What became of a reload.
+    """What a reload has changed, or why it was refused.
 
     :param applied: the options file is in force; otherwise the options before are.
     :param lines: what ``hospproxyctl reload`` prints.

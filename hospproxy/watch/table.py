@@ -19,7 +19,7 @@ _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 @frozen(slots=True)
 class Metric:
-    """One metric.
+    """Name, kind, help and labels of one metric.
 
     :param name: without the prefix.
     :param kind: "counter", "histogram" or "gauge".

@@ -32,7 +32,7 @@ class WorkersReload:
         self._state = OptionsState()
 
     async def apply(self, settings: Settings) -> None:
-        """Apply other options.
+        """Apply other options to all workers, or to none.
 
         :raise ControlError: a worker cannot apply them; all stay with those in force.
         """

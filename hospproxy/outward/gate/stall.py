@@ -43,7 +43,7 @@ class StallDetector:
         meter.gauge("upstream_stalled", lambda: float(self.stalled))
 
     def reload(self, finish_s: float) -> None:
-        """Apply a changed option."""
+        """Apply a changed time in which HOSP must finish."""
         self._finish_s = finish_s
 
     def noticed(self) -> Deferred[None]:

@@ -29,7 +29,7 @@ class Asker(Protocol):
     """Answers questions from the index: the process of this module, or another that holds the index."""
 
     async def ask(self, question: Question, timeout_s: float | None = None) -> Answer:
-        """Ask one question.
+        """Send a question to the process of the index, and wait for its answer.
 
         :param timeout_s: seconds until it is given up; None for the usual time of a search.
         :raise NoIndexYet: the index is still being built.
@@ -41,7 +41,7 @@ class Asker(Protocol):
 
 
 class _IndexProcess(ProcessProtocol):
-    """One run of the process.
+    """One run of the process that answers from the index.
 
     :param reactor: IReactorTime.
     :ivar answer: fires with the next answer; None while there is no question.
@@ -63,7 +63,7 @@ class _IndexProcess(ProcessProtocol):
         return self.answer
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process, because it answers nothing any more."""
         self.ended = True
         try:
             self.transport.signalProcess("KILL")

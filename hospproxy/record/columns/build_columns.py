@@ -19,7 +19,7 @@ _NICE = 10
 
 
 def folder_of(settings: Settings) -> Path:
-    """The folder of the index."""
+    """The folder of the index, below the state folder."""
     return settings.state_dir / FOLDER
 
 

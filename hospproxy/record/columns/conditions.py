@@ -36,7 +36,7 @@ class Condition:
 
 
 def joined(conditions: Iterator[Condition]) -> Condition:
-    """All of these conditions."""
+    """Join conditions with AND; without any, every row matches."""
     each = list(conditions)
     text = " AND ".join(f"({one.text})" for one in each) or "true"
     return Condition(text, tuple(value for one in each for value in one.values))

@@ -159,7 +159,7 @@ def _lives(pid: int) -> bool:
 
 
 def literal(path: Path) -> str:
-    """A path as a text of SQL."""
+    """Quote a path as a string literal of SQL."""
     return "'" + str(path).replace("'", "''") + "'"
 
 

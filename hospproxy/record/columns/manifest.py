@@ -49,12 +49,12 @@ class Segment(msgspec.Struct):
     files: dict[str, tuple[int, str]]
 
     def path(self, folder: Path, ending: str) -> Path:
-        """One of its files."""
+        """The path of this segment's file with the ending."""
         return folder / f"{self.name}.{ending}"
 
 
 class Manifest(msgspec.Struct):
-    """What the index holds.
+    """Lists the segments of the index, and how much of each journal file they cover.
 
     :param trail: id of the trail.
     :param segments: their rows never overlap.
@@ -107,7 +107,7 @@ def stamp(folder: Path) -> tuple[int, int, int] | None:
 
 
 def digest_of(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file.
+    """Return a file's size in bytes and its SHA-256.
 
     :raise OSError: it cannot be read.
     """

@@ -68,7 +68,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to one question.
+    """The answer to one question; only the fields of its kind are filled.
 
     :param problem: why there is none: the index is "not yet" built, or has "failed"; ``words`` says more.
     :param records: that were added by an "upkeep".
@@ -90,11 +90,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     troubles: list[str] = []
 
     def page(self) -> RowPage:
-        """The answer to "page"."""
+        """Read the answer to a question "page"."""
         return RowPage(tuple(row.index_row() for row in self.rows), self.more_after)
 
     def summary(self) -> Summary:
-        """The answer to "summary"."""
+        """Read the answer to a question "summary"."""
         return Summary(
             requests=self.requests,
             login_failures=tuple(self.login_failures),
@@ -110,7 +110,7 @@ def rows_of(rows: tuple[IndexRow, ...]) -> list[Row]:
 
 
 def framed(value: msgspec.Struct) -> bytes:
-    """A value as one frame."""
+    """Encode a value as one frame: its length, then MessagePack."""
     content = msgspec.msgpack.encode(value)
     return LENGTH.pack(len(content)) + content
 

@@ -62,14 +62,14 @@ class ColumnReader:
                 return
 
     async def members(self, disclosed: str, most: int) -> Sequence[str] | None:
-        """See ITrailReader.
+        """Return the patients of a disclosed list, as ``ITrailReader`` wants.
 
         :raise IndexAway: the index does not answer.
         """
         return (await self._exports.ask(Question(what="members", disclosed=disclosed, most=most))).members
 
     async def summary(self, since: float) -> Summary:
-        """See ITrailReader.
+        """Return counts and alerts since a time, as ``ITrailReader`` wants.
 
         :raise IndexAway: the index does not answer.
         """

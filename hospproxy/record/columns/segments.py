@@ -58,7 +58,7 @@ class Draft:
     _encoder: msgspec.json.Encoder = field(factory=msgspec.json.Encoder, init=False)
 
     def add(self, rows: Sequence[bytes], members: Sequence[SetMember]) -> None:
-        """Add rows.
+        """Append rows to the files from which a segment is made.
 
         :param rows: each as a line of JSON with its end; a field that is missing has no value.
         """

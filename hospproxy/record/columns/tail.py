@@ -91,7 +91,7 @@ class Tail:
         return [part.file.stem for part in self._parts]
 
     def found(self, filters: Filters, holding: Mapping[str, set[str]]) -> Iterator[RowPlace]:
-        """The lines that match.
+        """Iterate over the lines of the tail that match the filters.
 
         :param holding: for each file, the sets in its indexed part that hold the patient of the filters.
         """

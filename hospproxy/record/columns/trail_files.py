@@ -26,7 +26,7 @@ _NEAR = 1 << 18
 
 @frozen(slots=True)
 class TrailFile:
-    """A file of a journal.
+    """A file of a journal, and the one that follows it.
 
     :param after: the next file of the journal; None if this is the newest.
     """

@@ -45,7 +45,7 @@ _LOCK: Final = "index.lock"
 
 @define(slots=True)
 class Done:
-    """What one run did.
+    """What one run of the upkeep has changed.
 
     :param records: that were added.
     :param mended: segments that were missing or damaged, and whose rows were read from the journal again.
@@ -79,7 +79,7 @@ class IndexUpkeep:
     _checked: bool = field(default=False, init=False)
 
     def run(self, *, wait: bool = True, check: bool = False) -> Done | None:
-        """Do everything that is due.
+        """Bring the index up to date: forget, mend, add and merge segments.
 
         :param wait: for another process that does it now; otherwise return None.
         :param check: read every file of the index, to find damage. The first run of a process always does.

@@ -30,7 +30,7 @@ _NEWEST = "ORDER BY time_ms DESC, stem DESC, seq DESC LIMIT"
 
 @define(eq=False)
 class View:
-    """The index at one moment.
+    """The segments and the tail of the index as they are at one moment.
 
     :param floor_ms: rows that are older are left out.
     """
@@ -45,7 +45,7 @@ class View:
 
     @property
     def trail(self) -> str:
-        """The id of the trail."""
+        """Id of the trail whose records are indexed."""
         return self._manifest.trail
 
     def found(self, filters: Filters, after: RowKey | None, limit: int) -> list[RowPlace]:
@@ -198,7 +198,7 @@ class View:
         return dict(self._engine.run(query, [since_ms]))
 
     def alerts(self, since_ms: int, entries: Iterable[Entry]) -> list[RowPlace]:
-        """The newest alerts.
+        """Find the newest alerts in segments and tail.
 
         :param entries: those that are not in a segment.
         """

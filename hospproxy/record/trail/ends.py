@@ -32,11 +32,11 @@ class Publish(Protocol):
 
 
 def unpublished(end: Cursor, /, *, closed: bool) -> None:
-    """Tell nobody."""
+    """Publish no end: nobody follows this journal."""
 
 
 class JournalEnds:
-    """One note for each worker.
+    """Shared memory in which each worker publishes the end of its journal.
 
     :param descriptor: of the shared memory; a process that is started may inherit it.
     :param workers: how many notes there is room for.
@@ -50,7 +50,7 @@ class JournalEnds:
 
     @classmethod
     def make(cls, workers: int) -> JournalEnds:
-        """Make empty memory.
+        """Reserve shared memory with no end published yet.
 
         :raise OSError: the system has none left.
         """

@@ -43,7 +43,7 @@ def write_packed(source: BinaryIO, draft: Path) -> None:
 
 
 def member(block: bytes) -> bytes:
-    """One gzip member.
+    """Compress a block as one gzip member that can be read alone.
 
     :param block: at most MEMBER bytes.
     """

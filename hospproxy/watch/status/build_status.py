@@ -78,14 +78,14 @@ class Status:
             self.page.about = evolve(self.page.about, options=state)
 
     def reload(self, settings: Settings) -> None:
-        """Apply changed options."""
+        """Show the changed options, and apply them to the reports."""
         if self.page is not None:
             self.page.about = about_of(settings, self.options.state)
         if self.reports is not None:
             self.reports.wanted = wants_reports(settings)
 
     def start(self) -> None:
-        """Begin to read the metrics."""
+        """Begin to read the metrics every few seconds."""
         if self.recorder is not None:
             self.recorder.start()
 

@@ -25,7 +25,7 @@ _WHAT = {
 
 @frozen(slots=True)
 class Line:
-    """A log line.
+    """A line for the log that says what has changed.
 
     :param text: with names of fields in braces.
     """
@@ -55,7 +55,7 @@ class StateChanges:
     _held: bool = field(default=False, init=False)
 
     def observe(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[Line]:
-        """Return the lines to log.
+        """Return the lines to log after a sample.
 
         :param now: monotonic seconds.
         :param grown: what was counted since the last sample.

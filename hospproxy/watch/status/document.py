@@ -42,7 +42,7 @@ def window_named(name: str) -> Window | None:
 def document(
     recorder: Recorder, about: About, window: Window, reasons: Mapping[str, str], now: float
 ) -> dict[str, Any]:
-    """Build the document.
+    """Build the document of ``/status.json``.
 
     :param reasons: why requests should not go to this process, as in ``/ready``. With several workers all count.
     :param now: seconds since the epoch.

@@ -22,7 +22,7 @@ _BOUNDS: Final = tuple("+Inf" if bound == inf else repr(bound) for bound in (*_S
 
 
 def total(buckets: Iterable[Bucket]) -> dict[str, float]:
-    """Sum the counts of buckets."""
+    """Sum the counts of buckets, key by key."""
     found: dict[str, float] = {}
     for bucket in buckets:
         for key, count in bucket.counts.items():
@@ -37,7 +37,7 @@ def of_kind(counts: Counts, kind: str) -> dict[str, float]:
 
 
 def sums(counts: Counts, kind: str) -> float:
-    """Sum all counts of a kind."""
+    """Sum the counts of a kind over the rest of their keys."""
     return sum(count for key, count in counts.items() if key == kind or key.startswith(kind + "|"))
 
 

@@ -17,7 +17,7 @@ VERSION: Final = 1
 
 @frozen(slots=True)
 class Window:
-    """One window of the history.
+    """A span of time that the status page shows, and its resolution.
 
     :param name: as in the query string of the page.
     :param step_s: seconds of one bucket.
@@ -56,7 +56,7 @@ class Bucket(msgspec.Struct):
     peaks: dict[str, float] = {}
 
     def add(self, seconds: float, counts: Mapping[str, float], gauges: Mapping[str, float]) -> None:
-        """Add a sample.
+        """Add a sample's counts and peaks to this bucket.
 
         :param seconds: since the sample before.
         """
@@ -87,7 +87,7 @@ def _empty() -> dict[str, list[Bucket]]:
 
 @define(slots=True)
 class History:
-    """The rings of all windows."""
+    """The buckets of the last 5 minutes, hour, day and week."""
 
     rings: dict[str, list[Bucket]] = field(factory=_empty)
 

@@ -137,7 +137,7 @@ class Recorder:
         return self._background.run(self.look())
 
     async def look(self) -> None:
-        """Take one sample."""
+        """Read the metrics once; add what they have grown by to the history."""
         overview = await self._read()
         now, wall = self._reactor.seconds(), self._wall()
         sample = sample_of(overview)

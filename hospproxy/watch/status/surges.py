@@ -31,7 +31,7 @@ _MOST_GAP_S: Final = 60.0
 
 @frozen(slots=True)
 class Change:
-    """Something began or ended.
+    """A signal has left what is usual, or has come back.
 
     :param began: False: it has ended.
     :param value: of the signal now; for an end, the highest since its begin.
@@ -110,7 +110,7 @@ class Watch:
 
     @property
     def usual(self) -> float:
-        """The usual value."""
+        """The usual value of the signal, never below the floor."""
         return max(self.floor, self.events / self.of if self.of else 0.0)
 
     def observe(self, elapsed_s: float, events: float, of: float, known: float = 0.0) -> Change | None:
@@ -177,7 +177,7 @@ class Watch:
         return 1.5 * usual
 
     def dump(self) -> list[float]:
-        """Return what was learnt."""
+        """Return what was learnt, in the form that ``load`` reads."""
         return [self.events, self.of, self.spread, self.seen_s]
 
     def load(self, learnt: Sequence[float]) -> None:
@@ -263,7 +263,7 @@ class Reading:
 
 @define(slots=True)
 class Surges:
-    """All watches."""
+    """The watches of all signals, fed by the same samples."""
 
     traffic: RateWatch = Factory(lambda: RateWatch("traffic", 0.5))
     refusals: RateWatch = Factory(lambda: RateWatch("refusals", 0.2))
