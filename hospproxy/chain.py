@@ -84,7 +84,7 @@ class Diversion(Protocol):
 
 
 @frozen(slots=True, eq=False)
-class _Line:
+class _Connected:
     """Processors that are connected, until a reload connects others.
 
     :param inner: what runs them, without record.audit.
@@ -163,7 +163,7 @@ class Chain:
             *(processors.behind.get(name) for name in behind[: behind.index(OWN_ENTRY)]),
         )
         inner = _steps(processors.before, before, _step(processors.validation, called))
-        line = self._line = _Line(inner, tuple(each for each in first if each is not None))
+        line = self._line = _Connected(inner, tuple(each for each in first if each is not None))
 
         def answered(exchange: Exchange) -> Awaitable[Response]:
             return self._answer_failures(exchange, line)
@@ -197,7 +197,7 @@ class Chain:
             raise error
 
         async def answered(exchange: Exchange) -> Response:
-            return await self._answer_failures(exchange, _Line(refused))
+            return await self._answer_failures(exchange, _Connected(refused))
 
         exchange.trace.rule_hits.append(f"arrival:{error.status}")
         return _step(self._audit, answered)(exchange) if self._audit else answered(exchange)
@@ -261,7 +261,7 @@ class Chain:
         task.addBoth(done)
         return answer
 
-    async def _answer_failures(self, exchange: Exchange, line: _Line) -> Response:
+    async def _answer_failures(self, exchange: Exchange, line: _Connected) -> Response:
         """Turn a failure into a response. This is the only place that does."""
         try:
             response = with_retry_after(await line.inner(exchange))
@@ -281,7 +281,7 @@ class Chain:
             return response
         return evolve(response, shortcut=lambda: self._shortcut(exchange, response, line))
 
-    def _shortcut(self, exchange: Exchange, response: Response, line: _Line) -> Shortcut | None:
+    def _shortcut(self, exchange: Exchange, response: Response, line: _Connected) -> Shortcut | None:
         """How to answer an equal request; None if a rule was noted, or a processor cannot tell."""
         trace = exchange.trace
         if trace.hit is None or trace.outcome or exchange.request.method != "GET":

@@ -18,7 +18,7 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 
 
-class Owner(Protocol):
+class ProcessOwner(Protocol):
     """What is told of a process that it has started."""
 
     def wrote(self, line: str) -> None:
@@ -34,7 +34,7 @@ class Owner(Protocol):
 class ChildProcess(ProcessProtocol):
     """Tells its owner of a process. Its output is split into lines."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: ProcessOwner) -> None:
         self._owner = owner
         self._rests = {1: b"", 2: b""}
 

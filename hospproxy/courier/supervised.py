@@ -321,11 +321,11 @@ class CourierProcess:
             self._kill()
 
     def wrote(self, line: str) -> None:
-        """Log a line of its stdout or stderr: why it cannot start, or an interpreter crash (Owner)."""
+        """Log a line of its stdout or stderr: why it cannot start, or an interpreter crash (ProcessOwner)."""
         _log.error("courier: {line}", line=line)
 
     def ended(self, why: str) -> None:
-        """The process has exited (Owner). Start another, unless the service stops."""
+        """The process has exited (ProcessOwner). Start another, unless the service stops."""
         self._process = self._channel = None
         self._ready = False
         self._reported.ended()

@@ -147,13 +147,13 @@ class SuccessorProcess:
         self._lost()
 
     def wrote(self, line: str) -> None:
-        """Log a line that it wrote to stderr before it was prepared (Owner)."""
+        """Log a line that it wrote to stderr before it was prepared (ProcessOwner)."""
         _log.warn("new process: {line}", line=line)
         if not line.startswith("hospproxy: warning: "):
             self._last_line = line.strip() or self._last_line
 
     def ended(self, why: str) -> None:
-        """The process has exited (Owner)."""
+        """The process has exited (ProcessOwner)."""
         self._process = None
         reason = self._last_line.removeprefix("hospproxy: ") or "its log may say why"
         self._gone = f"the new process exited {why}: {reason}"

@@ -36,7 +36,7 @@ class Bar:
 
 
 @frozen(slots=True)
-class Line:
+class Curve:
     """A line through the steps that have a value.
 
     :param path: the ``d`` of an SVG path.
@@ -58,7 +58,7 @@ class Chart:
     ticks: tuple[tuple[float, str], ...]
     times: tuple[tuple[float, str], ...]
     bars: tuple[Bar, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Curve, ...] = ()
 
 
 def charts(report: Report) -> tuple[Chart, ...]:
@@ -148,7 +148,7 @@ def _durations(report: Report) -> Chart:
         "p50": lambda step: step.durations.p50_ms,
     }
     lines = tuple(
-        Line(name, _path(axes, [(each, of(each)) for each in report.steps])) for name, of in values.items()
+        Curve(name, _path(axes, [(each, of(each)) for each in report.steps])) for name, of in values.items()
     )
     return Chart(f"Durations in each {report.step}", axes.ticks(duration), axes.times(), lines=lines)
 

@@ -54,14 +54,14 @@ class LogFile:
 
 
 @frozen(slots=True)
-class Found:
+class FoundLogs:
     """The files to read, and those in folders that are no logs."""
 
     files: tuple[LogFile, ...]
     skipped: tuple[str, ...] = ()
 
 
-def find(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> Found:
+def find(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> FoundLogs:
     """The log files at these paths; folders are searched with everything in them, but no links are followed there.
 
     :param names: what readers see instead of these paths.
@@ -95,7 +95,7 @@ def find(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> Foun
         places = ", ".join(names.get(path, str(path)) for path in paths)
         raise ReportError(f"no log files in {places}{more}")
     unique = {file.path.resolve(): file for file in files}
-    return Found(tuple(unique.values()), tuple(skipped))
+    return FoundLogs(tuple(unique.values()), tuple(skipped))
 
 
 def _within(folder: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from .figures import (
     SlowRequest,
     StepFigures,
 )
-from .log_files import Format, Found, ReportError
+from .log_files import Format, FoundLogs, ReportError
 from .requests_table import BrokenLine, Progress, RequestsTable, requests_table
 from .surges import least_of_surge, surges
 
@@ -45,7 +45,7 @@ _DURATIONS: Final = "quantile_disc(us, [0.5, 0.95, 0.99]), max(us)"
 _ROUTE: Final = f"method, left(route, {_PATH}) AS shown"
 
 
-def measure(found: Found, progress: Progress = lambda _done, _of: None, top: int = 20) -> Report:
+def measure(found: FoundLogs, progress: Progress = lambda _done, _of: None, top: int = 20) -> Report:
     """The report of some log files.
 
     :param top: how many routes, errors, requests, surges and clients are listed.
@@ -61,7 +61,7 @@ class _Measure:
     _table: RequestsTable
     _top: int
 
-    def report(self, found: Found, broken: int, examples: Sequence[BrokenLine]) -> Report:
+    def report(self, found: FoundLogs, broken: int, examples: Sequence[BrokenLine]) -> Report:
         rows = self._table.rows
         (total,) = rows(
             f"SELECT {_COUNTS}, {_DURATIONS}, min(moment), max(moment), count(*) - count(us),"
@@ -156,7 +156,7 @@ def _durations(quantiles: Sequence[int] | None, longest: int | None) -> Duration
     return Durations(*(each / 1000 for each in (*quantiles, longest)))
 
 
-def _nothing(found: Found, broken: int, damaged: Sequence[str]) -> str:
+def _nothing(found: FoundLogs, broken: int, damaged: Sequence[str]) -> str:
     more = f", {broken} lines that cannot be read" if broken else ""
     more += f", {len(damaged)} damaged files such as {damaged[0]}" if damaged else ""
     return f"no requests in {len(found.files)} log files{more}"

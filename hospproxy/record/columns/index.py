@@ -20,7 +20,7 @@ from ..search.record_values import LOGIN_FAILURE
 from ..search.rows import IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from ..trail.scan import record_of
 from .engine import Engine, IndexFailed, SegmentUnreadable
-from .manifest import Manifest, load, stamp
+from .manifest import IndexManifest, load, stamp
 from .tail import FileRest, Tail, parts_of
 from .trail_files import LineFetcher, TrailFolder
 from .upkeep import TAIL_BYTES, IndexUpkeep, still_holds
@@ -58,7 +58,7 @@ class ColumnIndex:
     _upkeep: IndexUpkeep | None = None
     _most_behind: int = MOST_BEHIND
     troubles: list[str] = field(factory=list, init=False)
-    _manifest: Manifest | None = field(default=None, init=False)
+    _manifest: IndexManifest | None = field(default=None, init=False)
     _stamp: tuple[int, int, int] | None = field(default=None, init=False)
 
     def page(self, filters: Filters, after: RowKey | None, limit: int) -> RowPage:
@@ -178,12 +178,12 @@ class ColumnIndex:
         tail = Tail(self._trail, parts, floor_ms, fetcher.troubles.append, self._engine.check)
         return View(self.folder, manifest, tail, fetcher, self._engine, floor_ms)
 
-    def _look(self) -> tuple[Manifest, list[FileRest], bool]:
+    def _look(self) -> tuple[IndexManifest, list[FileRest], bool]:
         """What the index holds, what it does not hold, and whether a file is no longer as it was indexed."""
         now = stamp(self.folder)
         trail_id = self._trail_id()
         if self._manifest is None or now != self._stamp or self._manifest.trail != trail_id:
-            self._manifest = load(self.folder, trail_id) or Manifest(trail_id)
+            self._manifest = load(self.folder, trail_id) or IndexManifest(trail_id)
             self._stamp = now
         parts = parts_of(self._trail, self._manifest)
         covered = self._manifest.covered
@@ -193,7 +193,7 @@ class ColumnIndex:
         )
         return self._manifest, parts, changed
 
-    def _is_due(self, manifest: Manifest, parts: Sequence[FileRest]) -> bool:
+    def _is_due(self, manifest: IndexManifest, parts: Sequence[FileRest]) -> bool:
         """Whether the index should be brought up to date first, and can be in the time of a search."""
         size = sum(part.size for part in parts)
         closed = any(part.file.after is not None for part in parts)

@@ -53,7 +53,7 @@ class Segment(msgspec.Struct):
         return folder / f"{self.name}.{ending}"
 
 
-class Manifest(msgspec.Struct):
+class IndexManifest(msgspec.Struct):
     """Lists the segments of the index, and how much of each journal file they cover.
 
     :param trail: id of the trail.
@@ -73,13 +73,13 @@ class Manifest(msgspec.Struct):
         return {stem: covered for stem, covered in self.covered.items() if stem not in gone}
 
 
-def load(folder: Path, trail: str) -> Manifest | None:
+def load(folder: Path, trail: str) -> IndexManifest | None:
     """The manifest; None if there is none of this version for this trail.
 
     :raise OSError: it exists and cannot be read.
     """
     try:
-        found = msgspec.json.decode((folder / FILE).read_bytes(), type=Manifest)
+        found = msgspec.json.decode((folder / FILE).read_bytes(), type=IndexManifest)
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -89,7 +89,7 @@ def load(folder: Path, trail: str) -> Manifest | None:
     return found
 
 
-def save(folder: Path, manifest: Manifest) -> None:
+def save(folder: Path, manifest: IndexManifest) -> None:
     """Replace the manifest; the new one is on disk when this returns.
 
     :raise OSError: it cannot be written; the old one still counts.

@@ -13,7 +13,7 @@ from ..search.rows import RowKey, RowName
 from ..trail.names import PACKED
 from ..trail.scan import record_of
 from .entries import Entry, entry_of
-from .manifest import Manifest
+from .manifest import IndexManifest
 from .trail_files import UNREADABLE, TrailFile, TrailFolder, journal_of
 
 _PACKED_TIMES: Final = 12
@@ -55,7 +55,7 @@ class FileRest:
     size: int
 
 
-def parts_of(trail: TrailFolder, manifest: Manifest) -> list[FileRest]:
+def parts_of(trail: TrailFolder, manifest: IndexManifest) -> list[FileRest]:
     """What of the trail is not in the index.
 
     :raise OSError: the trail's folder cannot be read.

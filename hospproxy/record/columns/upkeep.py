@@ -21,7 +21,7 @@ from ...folders import make_private
 from . import engine as engines
 from .engine import Engine
 from .entries import RowEncoder, SetMember
-from .manifest import Covered, Manifest, Segment, is_intact, load, save
+from .manifest import Covered, IndexManifest, Segment, is_intact, load, save
 from .segments import DRAFT, Draft, rewritten
 from .trail_files import UNREADABLE, TrailFile, TrailFolder
 
@@ -90,7 +90,7 @@ class IndexUpkeep:
             if not has_lock:
                 return None
             trail_id = self._trail_id()
-            manifest = load(self.folder, trail_id) or Manifest(trail_id)
+            manifest = load(self.folder, trail_id) or IndexManifest(trail_id)
             done = Done()
             self._sweep(manifest)
             self._forget(manifest, done, check=check or not self._checked)
@@ -104,7 +104,7 @@ class IndexUpkeep:
         """Rows that are older than this time are left out."""
         return round(self._wall() * 1000) - self._keep_ms if self._keep_ms else 0
 
-    def _sweep(self, manifest: Manifest) -> None:
+    def _sweep(self, manifest: IndexManifest) -> None:
         """Remove files that a run has left which did not get to its end."""
         known = {each.path(self.folder, ending) for each in manifest.segments for ending in each.files}
         for path in (*self.folder.glob("*.parquet"), *self.folder.glob(f"*{DRAFT}")):
@@ -112,7 +112,7 @@ class IndexUpkeep:
                 path.unlink(missing_ok=True)
         engines.remove_left(self.folder)
 
-    def _forget(self, manifest: Manifest, done: Done, *, check: bool) -> None:
+    def _forget(self, manifest: IndexManifest, done: Done, *, check: bool) -> None:
         """Drop rows whose segment is damaged, or whose file is gone, changed or past its retention."""
         lost = [each for each in manifest.segments if not is_intact(self.folder, each, read=check)]
         done.mended = len(lost)
@@ -146,13 +146,13 @@ class IndexUpkeep:
         return file.after is not None and file.after.begun.timestamp() * 1000 < self.floor_ms - DAY_MS
 
     def _rewritten(
-        self, manifest: Manifest, segments: list[Segment], dropped: Iterable[str]
+        self, manifest: IndexManifest, segments: list[Segment], dropped: Iterable[str]
     ) -> Segment | None:
         manifest.number += 1
         name = f"s{manifest.number:08d}"
         return rewritten(self._engine, self.folder, name, segments, dropped)
 
-    def _replace(self, manifest: Manifest, segments: list[Segment], covered: dict[str, Covered]) -> None:
+    def _replace(self, manifest: IndexManifest, segments: list[Segment], covered: dict[str, Covered]) -> None:
         """Make this the content of the index, and remove the files of segments that are no longer in it."""
         before = manifest.segments
         manifest.segments, manifest.covered = segments, covered
@@ -163,7 +163,7 @@ class IndexUpkeep:
                 for ending in each.files:
                     each.path(self.folder, ending).unlink(missing_ok=True)
 
-    def _add(self, manifest: Manifest, done: Done) -> None:
+    def _add(self, manifest: IndexManifest, done: Done) -> None:
         """Add the lines that no segment has, and save after each segment."""
         files = self._trail.listed()
         tail = TAIL_BYTES // max(1, sum(file.after is None for file in files))
@@ -186,18 +186,18 @@ class IndexUpkeep:
         if adding.covered:
             self._keep(manifest, adding.draft, adding, done)
 
-    def _draft(self, manifest: Manifest) -> Draft:
+    def _draft(self, manifest: IndexManifest) -> Draft:
         manifest.number += 1
         return Draft(self.folder, f"s{manifest.number:08d}")
 
-    def _keep(self, manifest: Manifest, draft: Draft | None, adding: Adding, done: Done) -> None:
+    def _keep(self, manifest: IndexManifest, draft: Draft | None, adding: Adding, done: Done) -> None:
         new = draft.written(self._engine) if draft is not None else None
         done.records += new.rows if new is not None else 0
         segments = [*manifest.segments, *([new] if new is not None else [])]
         self._replace(manifest, segments, {**manifest.covered, **adding.covered})
         adding.begin_next()
 
-    def _merge(self, manifest: Manifest) -> None:
+    def _merge(self, manifest: IndexManifest) -> None:
         """Merge segments of about the same size, so that there are never many."""
         while (part := mergeable(manifest.segments)) is not None:
             new = self._rewritten(manifest, part, ())

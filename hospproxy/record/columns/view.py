@@ -15,7 +15,7 @@ from ..trail.scan import record_of
 from .conditions import Condition, conditions, joined
 from .engine import Engine, listed
 from .entries import Entry
-from .manifest import Manifest, Segment
+from .manifest import IndexManifest, Segment
 from .segments import MEMBERS, PATIENTS, RECORDS
 from .tail import RowPlace, Tail
 from .trail_files import LineFetcher, journal_of
@@ -36,7 +36,7 @@ class View:
     """
 
     _folder: Path
-    _manifest: Manifest
+    _manifest: IndexManifest
     tail: Tail
     fetcher: LineFetcher
     _engine: Engine

@@ -24,7 +24,7 @@ _WHAT = {
 
 
 @frozen(slots=True)
-class Line:
+class LogLine:
     """A line for the log that says what has changed.
 
     :param text: with names of fields in braces.
@@ -54,7 +54,7 @@ class StateChanges:
     _lease: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
 
-    def observe(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[Line]:
+    def observe(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[LogLine]:
         """Return the lines to log after a sample.
 
         :param now: monotonic seconds.
@@ -62,7 +62,7 @@ class StateChanges:
         """
         return [*self._queue(now, grown, sample), *self._leases(sample)]
 
-    def _queue(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[Line]:
+    def _queue(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[LogLine]:
         # "away" is the breaker's, which logs its changes itself.
         refused = {reason: n for reason, n in of_kind(grown, "refused").items() if reason != "away"}
         for reason, number in refused.items():
@@ -72,14 +72,14 @@ class StateChanges:
             if self._began is None:
                 self._began = now
                 return [
-                    Line(
+                    LogLine(
                         "warn",
                         "requests are refused, for want of a slot at HOSP in time: {refused}; {waiting:.0f} wait",
                         {"refused": _told(refused), "waiting": sample.gauges.get("gate_waiting", 0.0)},
                     )
                 ]
         elif self._began is not None and now - self._last >= CALM_S:
-            line = Line(
+            line = LogLine(
                 "info",
                 "requests get a slot at HOSP in time again; refused within {lasted_s:.0f} s: {refused}",
                 {"refused": _told(self._refused), "lasted_s": self._last - self._began},
@@ -88,7 +88,7 @@ class StateChanges:
             return [line]
         return []
 
-    def _leases(self, sample: Sample) -> list[Line]:
+    def _leases(self, sample: Sample) -> list[LogLine]:
         holds = sample.gauges.get("sharing_lease")
         if holds is None:
             return []
@@ -97,12 +97,12 @@ class StateChanges:
             return []
         if not self._lease:
             return [
-                Line(
+                LogLine(
                     "warn", "lease lost: a worker serves nothing from its cache, and asks HOSP each time", {}
                 )
             ]
         first, self._held = not self._held, True
-        return [] if first else [Line("info", "lease held again: all workers serve from their caches", {})]
+        return [] if first else [LogLine("info", "lease held again: all workers serve from their caches", {})]
 
 
 def _told(refused: Mapping[str, float]) -> str:
