@@ -11,6 +11,8 @@ from .truth import IMPORTED, Op, Truth, Violation
 
 STAMP_ERROR_S = 0.0015
 """How far two of HOSP's stamps of the same moment may differ, because they are cut to milliseconds."""
+JOINED_S = 5.0
+"""After a cut a machine is among the others again within this time, and has told them of its writes."""
 LOOKED_S = 20.0
 """A write that takes longer than this may end as unknown: there was no time for another look at HOSP."""
 
@@ -83,7 +85,7 @@ def _is_changed(record: Record) -> bool:
 
 
 def merged(truth: Truth) -> Iterator[Violation]:
-    """Equal POSTs without a key that all succeed get a record each."""
+    """Equal POSTs without a key that all succeed get a record each, unless their machines could not know of them."""
     by_content: dict[tuple[object, ...], list[Op]] = defaultdict(list)
     for op in truth.writes:
         if op.asked.method == "POST" and op.asked.key is None:
@@ -95,11 +97,18 @@ def merged(truth: Truth) -> Iterator[Violation]:
         for op in ops:
             id_ = op.told.body.get("id") if op.told is not None and isinstance(op.told.body, dict) else None
             other = told.setdefault(id_, op)
-            if id_ is not None and other is not op:
+            if id_ is not None and other is not op and not _cut_off(truth, other, op):
                 text = (
                     f"{op.asked.intent} and {other.asked.intent} were both told that they made record {id_}"
                 )
                 yield Violation("writes.merged", op.over, text, (other.asked.op, op.asked.op))
+
+
+def _cut_off(truth: Truth, first: Op, op: Op) -> bool:
+    """Whether another machine's write could not be seen when this one was told (docs/clients.md, "Asking again")."""
+    if truth.history.premises.shape != "machines" or first.asked.house == op.asked.house:
+        return False
+    return truth.troubled(op.over, op.over, "redis", "split redis", before_s=JOINED_S)
 
 
 RULES = (needlessly_unknown, merged)

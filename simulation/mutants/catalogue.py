@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .injection import Mutant
+from .sharing import SHARING
 from .shortcuts import SHORTCUTS
 
 _WRITING = ("note", "edit", "twice", "delete")
@@ -218,7 +219,7 @@ _OUTWARD = (
         "hospproxy/outward/writes/verdict.py",
         "(row, age_of(search, row)) for row in rows if _id(search.resource, row) not in search.claimed]",
         "(row, age_of(search, row)) for row in rows]",
-        "two lost writes find the same record",
+        "a lost write is left unknown because of an equal one's record",
         habits=("twice",),
         seeds=200,
     ),
@@ -328,45 +329,6 @@ _RECORD = (
     ),
 )
 
-_AMONG_MANY = ("machines", "workers")
-_SHARING = (
-    Mutant(
-        "serves-without-lease",
-        "hospproxy/sharing/member.py",
-        "        return self._running and self._lease.holds(self._clock.seconds())",
-        "        return self._running",
-        "a worker that cannot hear the others serves from memory",
-        shapes=_AMONG_MANY,
-        scene="edits among many",
-    ),
-    Mutant(
-        "news-not-told",
-        "hospproxy/memory/memory.py",
-        "        await self.sharing.announce(*self._news(call, sending.reference, doubt_s, hidden_from))\n",
-        "",
-        "other workers do not hear of a write",
-        shapes=_AMONG_MANY,
-        scene="edits among many",
-    ),
-    Mutant(
-        "claims-nothing",
-        "hospproxy/outward/writes/processor.py",
-        "            await self._others.claim(entry)\n",
-        "",
-        "two machines carry out one write",
-        shapes=_AMONG_MANY,
-        scene="lost notes among many",
-    ),
-    Mutant(
-        "equal-elsewhere-unseen",
-        "hospproxy/outward/writes/redis/claims.py",
-        '        if found[0] != b"join":\n            return None\n',
-        '        if found[0] == b"join":\n            return None\n',
-        "what is repeated at another machine is a write of its own",
-        shapes=_AMONG_MANY,
-        scene="lost notes among many",
-    ),
-)
 _MORE = (
     Mutant(
         "nothing-closed",
@@ -394,7 +356,7 @@ _MORE = (
 )
 
 _ALL: tuple[Mutant, ...] = (
-    *_MEMORY, *SHORTCUTS, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD, *_SHARING, *_MORE,
+    *_MEMORY, *SHORTCUTS, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD, *SHARING, *_MORE,
 )  # fmt: skip
 
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

@@ -197,11 +197,13 @@ class ConditionTests(RuleCase):
 
 
 class TwinsTests(RuleCase):
-    def twins(self, id_: int, key: str | None = None) -> Story:
+    def twins(
+        self, id_: int, key: str | None = None, shape: str = "one", houses: tuple[str, str] = ("a", "a")
+    ) -> Story:
         """The same POST on two connections at one time; the second is told that it made this record."""
-        story = Story()
+        story = Story(shape=shape)
         body = {"title": "T", "body": "x", "patient_id": 1}
-        ops = [story.ask(1.0, "POST", "/notes", body, key=key) for _ in range(2)]
+        ops = [story.ask(1.0, "POST", "/notes", body, key=key, house=house) for house in houses]
         story.stored(2.0, note(2, "T"), ops[0])
         story.tell(3.0, ops[0], 201, shown(note(2, "T")))
         if id_ != 2:
@@ -213,6 +215,17 @@ class TwinsTests(RuleCase):
         self.good(self.twins(3))
         self.broken(self.twins(2), "writes.merged")
         self.good(self.twins(2, key="k"))
+
+    def test_machines_that_cannot_see_each_other_may_give_one_record_twice(self) -> None:
+        for until, shape, houses, rules in (
+            (6.0, "machines", ("a", "b"), ()),
+            (6.0, "machines", ("a", "a"), ("writes.merged",)),
+            (6.0, "workers", ("a", "b"), ("writes.merged",)),
+            (-1.0, "machines", ("a", "b"), ("writes.merged",)),
+        ):
+            story = self.twins(2, shape=shape, houses=houses)
+            story.add(Trouble(-2.0, "split redis", "m0", until))
+            self.broken(story, *rules)
 
     def test_a_key_is_ones_own_with_anew_password_too(self) -> None:
         story = Story()
