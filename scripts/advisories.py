@@ -142,6 +142,19 @@ def check(
     return report
 
 
+def coverage(
+    places: Mapping[str, Mapping[str, str]], snapshot: Mapping[str, Any], today: datetime.date
+) -> str:
+    """Say how old the snapshot is and how much of what we ship it covers, for the first line of the output."""
+    as_of = datetime.date.fromisoformat(snapshot["as_of"])
+    ours, known = _ours(places), set(snapshot["packages"])
+    advisories = sum(map(len, snapshot["packages"].values()))
+    return (
+        f"security/advisories.json is of {as_of}, {(today - as_of).days} days old: {advisories} vulnerabilities of"
+        f" {len(ours & known)} of the {len(ours)} packages that we ship"
+    )
+
+
 def _words(place: str, package: str, version: str, advisory: Mapping[str, Any]) -> str:
     fixed = [event["fixed"] for event in advisory["events"] if "fixed" in event]
     mended = f"mended in {', '.join(fixed)}" if fixed else "not mended yet"
@@ -153,7 +166,7 @@ def _age(snapshot: Mapping[str, Any], today: datetime.date) -> list[str]:
     as_of = datetime.date.fromisoformat(snapshot["as_of"])
     words = []
     if today - as_of > OLD_AFTER:
-        words.append(f"{(today - as_of).days} days old ({as_of})")
+        words.append(f"{(today - as_of).days} days old")
     if snapshot.get("partial"):
         words.append("only a part of what was known then")
     how = "make advisories, where OSV can be reached"
@@ -161,10 +174,13 @@ def _age(snapshot: Mapping[str, Any], today: datetime.date) -> list[str]:
 
 
 def _unasked(places: Mapping[str, Mapping[str, str]], snapshot: Mapping[str, Any]) -> list[str]:
+    unknown = sorted(_ours(places) - set(snapshot["packages"]))
+    return [f"nothing is known of {len(unknown)} packages: {', '.join(unknown)}"] if unknown else []
+
+
+def _ours(places: Mapping[str, Mapping[str, str]]) -> set[str]:
     # Packages that are installed here only for tests and linting are not shipped.
-    ours = {package for place, versions in places.items() if place in LOCKS for package in versions}
-    unknown = sorted(ours - set(snapshot["packages"]))
-    return [f"security/advisories.json knows nothing of {', '.join(unknown)}"] if unknown else []
+    return {package for place, versions in places.items() if place in LOCKS for package in versions}
 
 
 def reduced(record: Mapping[str, Any], package: str) -> dict[str, Any] | None:
@@ -264,13 +280,16 @@ def main() -> int:
         return _update(options, {package for name in LOCKS for package in places[name]})
     snapshot = json.loads((ROOT / "security/advisories.json").read_text())
     report = check(places, snapshot, (ROOT / "security/accepted.toml").read_text(), today)
+    print(f"» {coverage(places, snapshot, today)}")
     for line in report.warnings:
         print(f"! {line}")
     for line in report.failures:
         print(f"✗ {line}")
     if not report.failures:
-        known = sum(map(len, snapshot["packages"].values()))
-        print(f"✓ none of {known} known vulnerabilities is in {', '.join(places)}")
+        limits = (
+            "; what became known later, or of the packages above, was not checked" if report.warnings else ""
+        )
+        print(f"✓ none of these vulnerabilities is in {', '.join(places)}{limits}")
     return 1 if report.failures or (options.strict and report.warnings) else 0
 
 

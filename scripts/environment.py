@@ -22,6 +22,32 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 _DESCRIBED_IN = ("setup.cfg", "pyproject.toml")
 
+WHY = {
+    "chromium": "opens the status page and the audit page in tests",
+    "curl": "sends the requests of the documentation",
+    "docker.io": "builds the container image",
+    "git": "lists the files of the repository for linters",
+    "goaccess": "counts the same log as hospproxy-report",
+    "haproxy": "stands in front of the proxy in tests, as a balancer",
+    "kustomize": "builds deploy/kubernetes for linters and tests",
+    "nginx": "is measured beside the proxy",
+    "nodejs": "runs JavaScript clients in tests",
+    "npm": "installs the packages of those clients",
+    "postgresql": "holds the index of the audit trail in tests",
+    "promtool": "checks the rules in deploy/prometheus",
+    "python3-venv": "makes virtual environments",
+    "redis-server": "is shared by workers and machines in tests",
+    "rsyslog": "receives audit records in tests",
+    "rsyslog-gnutls": "lets rsyslog receive them with TLS",
+    "slowhttptest": "sends slow requests in tests",
+    "systemd": "checks the units in deploy/systemd",
+    "testssl.sh": "scans the TLS of the proxy in tests",
+    "valgrind": "counts instructions",
+    "varnish": "is measured beside the proxy",
+    "wrk": "sends load",
+}
+"""What each Debian package is for."""
+
 
 class CannotPrepare(Exception):
     """Something is missing that this script cannot install; the message says what to do."""
@@ -75,7 +101,9 @@ def install_packages(packages: Sequence[str], why: str) -> None:
     by_hand = f"{why}. Install it: apt-get install {' '.join(packages)}"
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise CannotPrepare(by_hand)
-    say(f"{why}: installing {' '.join(packages)}")
+    say(f"{why}: installing from Debian")
+    for package in packages:
+        print(f"    {package}: {WHY.get(package, 'no reason is written down')}", flush=True)
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
     for command in (["apt-get", "update", "-qq"], install):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -92,7 +120,7 @@ def npm(folder: Path) -> None:
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".installed"
     if installed.exists() and installed.read_bytes() == lock.read_bytes():
         return
-    say(f"installing what {_short(lock)} names")
+    say(f"installing what {_short(lock)} names into {_short(folder)}: JavaScript clients for tests")
     command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
     if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode:
         raise CannotPrepare("npm could not install; what it says stands above.")
@@ -125,7 +153,9 @@ def _make(venv: Path) -> None:
 
 def _install(python: Path, extras: Sequence[str]) -> None:
     what = f".[{','.join(extras)}]" if extras else "."
-    say(f"installing {what}")
+    say(
+        f"installing hospproxy, what it needs to run, and what setup.cfg lists for {' and '.join(extras) or 'that'}"
+    )
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if subprocess.run([*pip, "--editable", what], cwd=ROOT, check=False).returncode:
         raise CannotPrepare("pip could not install the project; what it says stands above.")

@@ -44,6 +44,16 @@ def check(version: str, accepted: str = "", **more: Any) -> advisories.Report:
     return advisories.check({"requirements.lock": {"urllib3": version}}, snapshot(**more), accepted, TODAY)
 
 
+class CoverageTests(SynchronousTestCase):
+    def test_age_and_gaps_are_told_before_any_verdict(self) -> None:
+        places = {"requirements.lock": {"urllib3": "2.8.0", "treq": "1.0"}, "this environment": {"ruff": "1"}}
+        self.assertEqual(
+            advisories.coverage(places, snapshot(), TODAY),
+            "security/advisories.json is of 2026-11-20, 4 days old: 1 vulnerabilities of 1 of the 2 packages that"
+            " we ship",
+        )
+
+
 class AffectedTests(SynchronousTestCase):
     def test_in_and_out_of_ranges(self) -> None:
         for version, hit in {
@@ -129,7 +139,7 @@ class CheckTests(SynchronousTestCase):
         places = {"requirements.lock": {"treq": "26.7.0"}, "this environment": {"pytest": "9.2.0"}}
         self.assertEqual(
             advisories.check(places, snapshot(), "", TODAY).warnings,
-            ["security/advisories.json knows nothing of treq"],
+            ["nothing is known of 1 packages: treq"],
         )
 
 

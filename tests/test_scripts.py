@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import environment  # noqa: E402
 from check_jenkinsfile import Checker, makefile_targets  # noqa: E402
 from check_repository import (  # noqa: E402
     found_in,
@@ -132,6 +134,16 @@ class GuideTests(SynchronousTestCase):
                 "names writers/, which does not exist",
             ],
         )
+
+
+class EnvironmentTests(SynchronousTestCase):
+    """scripts/environment.py says what it installs, and why."""
+
+    def test_every_package_of_the_makefile_has_a_reason(self) -> None:
+        named = re.findall(r"--need '?([^ '\n]+)", (ROOT / "Makefile").read_text())
+        needed = {each.rpartition("=")[2] for words in named for each in words.split(",")}
+        self.assertIn("redis-server", needed)
+        self.assertEqual(needed - set(environment.WHY), set())
 
 
 class FirstLineTests(SynchronousTestCase):
