@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint docs load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -42,7 +42,7 @@ run: python ## start a stand-in HOSP and the proxy in front of it, and print com
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python ## install everything that tests and linters need into .venv, and nothing else
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd,kustomize \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint,docs --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd,kustomize \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 agent: environment ## prepare a CI agent: install what a build needs besides, or say what is missing
@@ -111,6 +111,9 @@ lint: environment ## check style, types, Dockerfile, Jenkinsfile, deploy/, known
 	$(BIN)/python scripts/check_repository.py
 	$(BIN)/python scripts/advisories.py
 	@news=$$($(BIN)/towncrier build --draft --version 0.0.0 2>&1) || { echo "$$news"; exit 1; }
+
+docs: environment ## build the documentation site in build/docs (warnings and dead links fail)
+	@$(BIN)/python scripts/build_docs.py build/docs
 
 load: environment ## compare the same load directly at HOSP and through the proxy (minutes)
 	$(BIN)/python -m benchmarks.load

@@ -206,7 +206,7 @@ class ILineJournal(IJournal):
 class IAuditWriter(Interface):
     """An audit sink: sends records of the journal to another system.
 
-    Each sink has a carrier (record.writers.carrying) that follows the journal for it.
+    Each sink has a carrier (record.sinks.carrier) that follows the journal for it.
     """
 
     name: str = Attribute("Its name in the options, in metrics and in its saved cursor.")
@@ -257,7 +257,7 @@ class IAuditWriterMaker(IPlugin):
 class ITrailReader(Interface):
     """Answers queries about the audit trail from an index.
 
-    Every method may raise ``record.reading.rows.IndexAway``.
+    Every method may raise ``record.search.rows.IndexAway``.
     """
 
     def page(filters: Filters, after: RowKey | None, limit: int) -> Awaitable[RowPage]:

@@ -181,7 +181,7 @@ class DependencyTests(SynchronousTestCase):
             ("To run", self.packaged["options"]["install_requires"]),
             ("To run, when asked for", extras["postgresql"] + extras["bucket"]),
             ("To test", extras["test"]),
-            ("To lint and build", extras["lint"]),
+            ("To lint and build", extras["lint"] + extras["docs"]),
         ):
             self.assertEqual(table(heading, self.page), requirements(listed), heading)
 
