@@ -51,7 +51,7 @@ class Receiver:
         self._until = until
         self._tries: Counter[str] = Counter()
         factory = Factory()
-        factory.buildProtocol = lambda peer: _Connection(self, peer.host)  # type: ignore[method-assign,assignment]
+        factory.buildProtocol = lambda peer: _Connection(self, peer.host)  # type: ignore[method-assign,assignment,union-attr]
         reactor.listenTCP(PORT, factory, interface=address)
 
     def take(self, request: Incoming, source: str, answer: Callable[[bytes | None], None]) -> None:

@@ -137,7 +137,7 @@ class GuideTests(SynchronousTestCase):
         )
 
 
-class EnvironmentTests(SynchronousTestCase):
+class ReasonTests(SynchronousTestCase):
     """scripts/environment.py says what it installs, and why."""
 
     def test_every_package_of_the_makefile_has_a_reason(self) -> None:
