@@ -203,13 +203,20 @@ class LogOutput:
         :param part: of the program: a module, or a package with all that is in it; "": all of it.
         :raise NoLogError: there are too many levels of parts.
         """
+        self.check_level(level, part)
         self._overrides.pop(part, None)
         if level is None:
             return
-        if len(self._overrides) >= MOST_OVERRIDES:
-            raise NoLogError(f"there are {MOST_OVERRIDES} levels of parts already: set some to default first")
         until = None if lasts_s is None else self._seconds() + lasts_s
         self._overrides[part] = _Override(LogLevel.lookupByName(level), until)
+
+    def check_level(self, level: str | None, part: str) -> None:
+        """Check whether ``set_level`` would accept these.
+
+        :raise NoLogError: there are too many levels of parts.
+        """
+        if level is not None and len(self._overrides.keys() - {part}) >= MOST_OVERRIDES:
+            raise NoLogError(f"there are {MOST_OVERRIDES} levels of parts already: set some to default first")
 
     def __call__(self, event: LogEvent) -> None:
         """Write the event if it is important enough; one without a level, from old code, counts as info."""
@@ -247,10 +254,20 @@ def set_level(level: str | None, part: str, lasts_s: float | None) -> None:
 
     :raise NoLogError: twistd's own flags (``--logger``, ``--syslog``) decide about the log.
     """
+    check_level(level, part)
+    for output in _IN_USE:
+        output.set_level(level, part, lasts_s)
+
+
+def check_level(level: str | None, part: str) -> None:
+    """Check whether ``set_level`` would accept these.
+
+    :raise NoLogError: as ``set_level``.
+    """
     if not _IN_USE:
         raise NoLogError("the flags of twistd (--logger, --syslog) decide about this log")
     for output in _IN_USE:
-        output.set_level(level, part, lasts_s)
+        output.check_level(level, part)
 
 
 def _later(seconds: float, call: Callable[[], None]) -> None:

@@ -33,7 +33,7 @@ from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
 from .record.sinks.build_sinks import SinkError
-from .record.trail.build_journal import trouble_of
+from .record.trail.build_journal import events_for, trouble_of
 from .record.trail.journal import Journal
 from .secrets import KeyFileError
 from .service_reload import ServiceReload, trust_of
@@ -157,7 +157,8 @@ class ProxyService(Service):
         if lock is not None:  # not a worker of a supervisor
             self.control = OwnerProcess(
                 reactor, settings, source, environment, apply=self.reloading.apply,
-                read_again=lambda: self.reloading.read_again(self.settings), master=lambda: master,
+                read_again=lambda: self.reloading.read_again(self.settings),
+                events=events_for(settings, reactor, parts.journal, host), master=lambda: master,
                 worker=host.worker(reactor, "options"), wall=host.wall, told=self.status.note,
                 replaceable=lambda: self.replaceable,
             )  # fmt: skip
@@ -245,6 +246,7 @@ class ProxyService(Service):
         self.status.start()
         if self.control is not None:
             self.control.start()
+            self.control.serves()
         self._host.settle()
 
     def _announce(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -47,15 +47,17 @@ class ServiceReload:
     status: Status
     use: Callable[[Settings], None]
 
-    async def apply(self, settings: Settings) -> None:
+    async def apply(self, settings: Settings, prepared: Callable[[], Awaitable[None]]) -> None:
         """Apply other options to all parts of this process, or to none.
 
+        :param prepared: waited for once nothing can fail any more, and before anything has changed.
         :raise ControlError: they cannot be applied; nothing has changed.
         """
         try:
             commit = self.prepare(settings)
         except (SecretError, SinkError) as error:
             raise ControlError(str(error)) from None
+        await prepared()
         commit()
 
     def read_again(self, settings: Settings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
+from .record.admin_events import Operator
 from .record.trail.ends import JournalEnds
 from .watch.merge import Overview, Snapshot
 from .watch.reload_page import ReloadOutcome
@@ -33,7 +34,7 @@ class Seat:
     admin: tuple[socket.socket | None, ...] | None = None
     gather: Gather | None = None
     ends: JournalEnds | None = None
-    reload: Callable[[], Awaitable[ReloadOutcome]] | None = None
+    reload: Callable[[Operator], Awaitable[ReloadOutcome]] | None = None
 
 
 ONLY = Seat()

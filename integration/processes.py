@@ -186,12 +186,15 @@ class Proxy(Running):
         """``/live``, ``/ready``, ``/metrics``."""
         return f"https://127.0.0.1:{self.admin_port}"
 
-    def records(self) -> list[dict[str, Any]]:
-        """Every whole line of the audit journal, in order, except the journal's own records."""
+    def records(self, besides: tuple[str, ...] = ("begin", "digest", "admin")) -> list[dict[str, Any]]:
+        """Every whole line of the audit journal, in order, except the journal's own records and those of its start.
+
+        :param besides: kinds that are left out.
+        """
         found: list[dict[str, Any]] = []
         for path in journal_files(self.state / "audit"):
             found += [json.loads(line) for line in content(path).splitlines() if line.endswith(b"}")]
-        return [record for record in found if record["kind"] not in ("begin", "digest")]
+        return [record for record in found if record["kind"] not in besides]
 
 
 class Processes:

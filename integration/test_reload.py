@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import sys
 import threading
 from pathlib import Path
@@ -75,6 +76,15 @@ async def ctl(processes: Processes, proxy: Proxy, *command: str) -> Running:
     return await processes.run("hospproxyctl", sys.executable, *arguments, cwd=Path(__file__).parent.parent)
 
 
+def administration(proxy: Proxy) -> list[tuple[str, str, str, int | None]]:
+    """What the audit trail says of what was done to the proxy itself: action, outcome, way and user id."""
+    records = [record for record in proxy.records(besides=()) if record["kind"] == "admin"]
+    return [
+        (each["action"], each["outcome"], each["operator"]["way"], each["operator"]["uid"])
+        for each in records
+    ]
+
+
 @pytest_twisted.ensureDeferred
 async def test_reloads_under_load(processes: Processes) -> None:
     hosp = await processes.hosp()
@@ -117,6 +127,15 @@ async def test_reloads_under_load(processes: Processes) -> None:
     assert len(records) == len(load.answered)
     assert len([record for record in records if record["status"] == 201]) == len(load.wrote) > 0
     assert "Traceback" not in proxy.log
+    events = administration(proxy)
+    signals = [("reload", "success", "signal", None)] * RELOADS
+    assert events == [
+        ("start", "success", "process", os.geteuid()), *signals,
+        ("reload", "refused", "control socket", os.geteuid()),
+        ("undo", "success", "control socket", os.geteuid()),
+        ("reload", "success", "admin listener", None),
+        ("stop", "success", "signal", None),
+    ]  # fmt: skip
 
 
 @pytest_twisted.ensureDeferred
@@ -147,3 +166,7 @@ async def test_all_workers_or_none(processes: Processes, tmp_path: Path) -> None
     assert load.failed == []
     assert await proxy.stop() == 0
     assert "Traceback" not in proxy.log
+    # The supervisor writes them to journals of its own, one file each.
+    events = [(action, outcome) for action, outcome, *_ in administration(proxy)]
+    reloads = [*[("reload", "success")] * 4, *[("reload", "refused")] * 2]
+    assert sorted(events) == sorted([("start", "success"), *reloads, ("stop", "success")])

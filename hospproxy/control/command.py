@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ..record.admin_events import Operator
 from .owner import Owner
 
 Arguments = dict[str, Any]
@@ -28,7 +29,8 @@ class Command:
     """One command: the halves in ``hospproxyctl`` and in the running proxy.
 
     :param summary: what it does, for ``--help``.
-    :param run: in the proxy: carries the command out; raises ``ControlError``. It must not block the reactor.
+    :param run: in the proxy: carries the command out for an operator; raises ``ControlError``. It must not block the
+        reactor.
     :param show: in ``hospproxyctl``: words the result, as lines.
     :param flags: adds its flags to its parser.
     :param given: makes its arguments of the parsed command line.
@@ -37,7 +39,7 @@ class Command:
 
     name: str
     summary: str
-    run: Callable[[Owner, Arguments, Progress], Awaitable[Result]]
+    run: Callable[[Owner, Arguments, Progress, Operator], Awaitable[Result]]
     show: Callable[[Result], Iterable[str]]
     flags: Callable[[ArgumentParser], None] = _no_flags
     given: Callable[[Namespace], Arguments] = _nothing

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..options.in_force import in_force
+from ..record.admin_events import Operator
 from .command import Arguments, Command, Progress, Result
 from .owner import Owner
 
 
-async def _run(owner: Owner, arguments: Arguments, _progress: Progress) -> Result:
+async def _run(owner: Owner, arguments: Arguments, _progress: Progress, _operator: Operator) -> Result:
     changed = bool(arguments.get("changed"))
     rows = in_force(owner.options.settings, owner.options.source)
     return {

@@ -14,9 +14,10 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from ..background import Background
+from ..record.admin_events import Operator, account
 from .command import Command, Progress, Result
 from .commands import COMMANDS
-from .control_socket import ControlSocket
+from .control_socket import ControlSocket, user_of
 from .messages import (
     MOST_REQUEST,
     MOST_RESPONSE,
@@ -67,7 +68,8 @@ class ControlServer:
     def _accepted(self, peer: socket.socket) -> None:
         with peer:
             if len(self._connections) < MOST_CONNECTIONS:
-                factory = Factory.forProtocol(lambda: ControlConnection(self._reactor, self))
+                operator = account(user_of(peer), "control socket")
+                factory = Factory.forProtocol(lambda: ControlConnection(self._reactor, self, operator))
                 factory.noisy = False
                 self._reactor.adoptStreamConnection(peer.fileno(), socket.AF_UNIX, factory)
 
@@ -79,10 +81,11 @@ class ControlServer:
         """A connection is closed; a command that it has started goes on."""
         self._connections.discard(connection)
 
-    async def run(self, request: ControlRequest, progress: Progress) -> Result:
+    async def run(self, request: ControlRequest, progress: Progress, operator: Operator) -> Result:
         """Carry out a command; only one that changes something runs at a time.
 
         :param progress: gets sentences for the operator while it runs.
+        :param operator: who asks.
         :raise ControlError: there is no such command, another one is changing something, or it failed.
         """
         command = self._commands.get(request.command)
@@ -92,25 +95,29 @@ class ControlServer:
                 f" {', '.join(self._commands)}"
             )
         if not command.alone:
-            return await command.run(self._owner, request.arguments, progress)
+            return await command.run(self._owner, request.arguments, progress, operator)
         if self._changing is not None:
             raise ControlError(f"{self._changing} is still running; try again when it has ended")
         self._changing = command.name
         try:
-            return await command.run(self._owner, request.arguments, progress)
+            return await command.run(self._owner, request.arguments, progress, operator)
         finally:
             self._changing = None
 
 
 class ControlConnection(LineReceiver):
-    """A client of the control socket: one command, and its response."""
+    """A client of the control socket: one command, and its response.
+
+    :param operator: the account of the process at the other end.
+    """
 
     delimiter = b"\n"
     MAX_LENGTH = MOST_REQUEST
 
-    def __init__(self, reactor: Any, server: ControlServer) -> None:
+    def __init__(self, reactor: Any, server: ControlServer, operator: Operator) -> None:
         self._reactor = reactor
         self._server = server
+        self._operator = operator
         self._open = self._asked = False
         self._late: IDelayedCall | None = None
         self._background = Background(_log, "a command of hospproxyctl failed")
@@ -141,7 +148,7 @@ class ControlConnection(LineReceiver):
 
     async def _answer(self, line: bytes) -> None:
         try:
-            result = await self._server.run(request_of(line), self.progress)
+            result = await self._server.run(request_of(line), self.progress, self._operator)
         except ControlError as error:
             self._end(ControlResponse(error=list(error.lines)))
         except Exception as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ..record.admin_events import Operator
 from .command import Arguments, Command, Progress, Result
 from .options_reload import RESTART
 from .owner import Owner
 from .reload_command import lines, told
 
 
-async def _run(owner: Owner, _arguments: Arguments, _progress: Progress) -> Result:
+async def _run(owner: Owner, _arguments: Arguments, _progress: Progress, _operator: Operator) -> Result:
     return told(await owner.options.differences())
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from .. import log_output
 from ..options.log_section import LEVELS
+from ..record.admin_events import Operator
 from .command import Arguments, Command, Progress, Result
 from .messages import ControlError
 from .owner import Owner
@@ -29,7 +30,7 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-async def _run(_owner: Owner, arguments: Arguments, _progress: Progress) -> Result:
+async def _run(owner: Owner, arguments: Arguments, _progress: Progress, operator: Operator) -> Result:
     level, part, lasts_s = arguments.get("level"), arguments.get("part"), arguments.get("lasts_s")
     sound = (
         level in (*LEVELS, "default")
@@ -38,11 +39,17 @@ async def _run(_owner: Owner, arguments: Arguments, _progress: Progress) -> Resu
     )
     if not sound:
         raise ControlError("the level, the part of the program or the duration cannot be used")
+    result = {"level": level, "part": part, "lasts_s": lasts_s}
+    [words] = _show(result)
+    wanted = None if level == "default" else str(level)
     try:
-        log_output.set_level(None if level == "default" else str(level), part or "", lasts_s)
+        log_output.check_level(wanted, part or "")
     except log_output.NoLogError as error:
+        await owner.events.note("log level", "refused", operator, f"refused: {words}")
         raise ControlError(str(error)) from None
-    return {"level": level, "part": part, "lasts_s": lasts_s}
+    await owner.events.note("log level", "success", operator, words)
+    log_output.set_level(wanted, part or "", lasts_s)
+    return result
 
 
 def _show(result: Result) -> Iterator[str]:

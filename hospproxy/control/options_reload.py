@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from .. import log_output
 from ..checks import load_and_check
 from ..config import ConfigError, Settings
-from ..options.changes import OptionChange, changes
+from ..options.changes import OptionChange, changes, is_key
 from ..options.positions import line_of
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment, source_of
+from ..record.admin_events import SIGNAL, Action, AdminTrail, Operator
 from ..secrets import KeyFileError, MasterKey
 from ..worker import TaskRunner
 from .messages import ControlError
@@ -22,6 +24,8 @@ from .options_history import OptionsHistory
 
 _log = Logger()
 _Result = TypeVar("_Result")
+_WORD: Final = re.compile(r"\b[a-z][a-z0-9_]*(?:\.[a-z0-9_]+|\[\d+\])+")
+Apply = Callable[[Settings, Callable[[], Awaitable[None]]], Awaitable[None]]
 RESTART: Final = "hospproxyctl upgrade, or a restart, applies it"
 
 
@@ -37,11 +41,39 @@ class Applied:
     warnings: tuple[str, ...] = ()
 
 
+@define(slots=True)
+class Change:
+    """A change of the options that somebody asked for, as the audit trail tells it: one record, applied or refused."""
+
+    _events: AdminTrail
+    _action: Action
+    _operator: Operator
+    _noted: bool = False
+
+    async def applied(self, applied: Applied) -> None:
+        """Note what is about to be applied; call it once nothing can fail any more."""
+        keys = [each.path for each in applied.found]
+        self._noted = True
+        words = f"{self._action} of the options: {', '.join(keys) or 'nothing changed'}"
+        await self._events.note(self._action, "success", self._operator, words, keys)
+
+    async def refused(self, lines: Sequence[str]) -> None:
+        """Note that the options in force stay. Nothing but names of keys is taken from the errors."""
+        if self._noted:
+            return
+        keys = list(dict.fromkeys(key for line in lines for key in _WORD.findall(line) if is_key(key)))
+        named = f": {', '.join(keys)}" if keys else ""
+        words = f"{self._action} of the options refused, {len(lines)} errors{named}"
+        await self._events.note(self._action, "refused", self._operator, words, keys)
+
+
 class OptionsReload:
     """The options in force, and the way to others.
 
-    :param apply: applies checked options to every process of this proxy, or to none; raises ControlError.
+    :param apply: applies checked options to every process of this proxy, or to none; raises ControlError. It waits for
+        what it is given between the last step that can fail and the first that changes something.
     :param unchanged: called when the options stay: reads certificates and secrets again.
+    :param events: where the audit trail says who has changed what.
     :param master: returns the master key; called in ``start``.
     :param worker: reads and checks files; that takes half a second.
     :param wall: seconds since the epoch.
@@ -55,8 +87,9 @@ class OptionsReload:
         settings: Settings,
         source: OptionsSource,
         environment: SecretEnvironment,
-        apply: Callable[[Settings], Awaitable[None]],
+        apply: Apply,
         unchanged: Callable[[], None],
+        events: AdminTrail,
         master: Callable[[], MasterKey],
         worker: TaskRunner,
         wall: Callable[[], float],
@@ -67,6 +100,7 @@ class OptionsReload:
         self._environment = environment
         self._apply = apply
         self._unchanged = unchanged
+        self._events = events
         self._worker = worker
         self._wall = wall
         self._told = told
@@ -82,19 +116,21 @@ class OptionsReload:
         if self.source.file is not None:
             self._remember()
 
-    async def reload(self) -> Applied:
+    async def reload(self, operator: Operator) -> Applied:
         """Apply the options file as it is now.
 
+        :param operator: who asks for it.
         :raise ControlError: it cannot be used; the options in force stay.
         """
-        return await self._alone(self._reload)
+        return await self._alone(self._reload, "reload", operator)
 
-    async def undo(self) -> Applied:
+    async def undo(self, operator: Operator) -> Applied:
         """Apply the options that were in force before these.
 
+        :param operator: who asks for it.
         :raise ControlError: there are none, or they cannot be used any more.
         """
-        return await self._alone(self._undo)
+        return await self._alone(self._undo, "undo", operator)
 
     async def differences(self) -> Applied:
         """Compare the options file with the options in force.
@@ -107,37 +143,42 @@ class OptionsReload:
     async def hangup(self) -> None:
         """Apply the options file (SIGHUP); read certificates and secrets again in any case."""
         if self.source.file is None:
+            await self._events.note("reload", "success", SIGNAL, "certificates and secrets are read again")
             self._unchanged()
             return
         try:
-            await self.reload()
+            await self.reload(SIGNAL)
         except ControlError:
             self._unchanged()
 
-    async def _alone(self, work: Callable[[], Awaitable[Applied]]) -> Applied:
+    async def _alone(
+        self, work: Callable[[Change], Awaitable[Applied]], action: Action, operator: Operator
+    ) -> Applied:
         await self._lock.acquire()  # a SIGHUP that comes during a reload must not be lost
+        change = Change(self._events, action, operator)
         try:
-            return await work()
+            return await work(change)
         except ControlError as error:
             self.state = evolve(self.state, refused_at=self._wall())
             for line in error.lines:
                 _log.error("options not reloaded, those in force stay: {why}", why=line)
+            await change.refused(error.lines)
             raise
         finally:
             self._lock.release()
             self._told(self.state)
 
-    async def _reload(self) -> Applied:
+    async def _reload(self, change: Change) -> Applied:
         if self.source.file is None:
             raise ControlError(
                 "this proxy was started without an options file, so there is none to read again"
             )
         source, settings, applied = await self._checked(await self._read())
-        await self._put_in_force(source, settings, applied)
+        await self._put_in_force(source, settings, applied, change)
         await self._kept(self._remember)
         return applied
 
-    async def _undo(self) -> Applied:
+    async def _undo(self, change: Change) -> Applied:
         file, content = self.source.file, self.source.content
         if file is None:
             raise ControlError(
@@ -149,18 +190,20 @@ class OptionsReload:
         source, settings, applied = await self._checked(
             evolve(self.source, content=former), "the options before"
         )
-        await self._put_in_force(source, settings, applied)
+        await self._put_in_force(source, settings, applied, change)
         await self._kept(lambda: self._history.gone_back_to(former))
         differs = f"{file} was not changed: it now differs from the options in force"
         return evolve(applied, warnings=(*applied.warnings, differs))
 
-    async def _put_in_force(self, source: OptionsSource, settings: Settings, applied: Applied) -> None:
+    async def _put_in_force(
+        self, source: OptionsSource, settings: Settings, applied: Applied, change: Change
+    ) -> None:
         needs = [each for each in applied.found if not each.live]
         if needs:
             raise ControlError(
                 *(f"{each.path} cannot change while the proxy runs: {RESTART}" for each in needs)
             )
-        await self._apply(settings)
+        await self._apply(settings, lambda: change.applied(applied))
         log_output.reload(settings.log)
         self.settings, self.source = settings, source
         self.state = evolve(self.state, generation=self.state.generation + 1, applied_at=self._wall())

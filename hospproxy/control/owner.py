@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..config import Settings
+from ..record.admin_events import AdminTrail
 from .options_reload import OptionsReload
 
 
@@ -36,6 +37,10 @@ class Owner(Protocol):
     @property
     def settings(self) -> Settings:
         """The options in force now; a reload replaces them."""
+
+    @property
+    def events(self) -> AdminTrail:
+        """Where the audit trail says who has changed what."""
 
     @property
     def replaceable(self) -> Replaceable | None:

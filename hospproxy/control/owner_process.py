@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..background import Background
 from ..config import Settings
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment
+from ..record.admin_events import SIGNAL, AdminTrail, Operator, own_process
 from ..secrets import MasterKey
 from ..watch.reload_page import ReloadOutcome
 from ..worker import TaskRunner
 from .control_server import ControlServer
 from .messages import ControlError, ControlRequest
-from .options_reload import OptionsReload
+from .options_reload import Apply, OptionsReload
 from .owner import Replaceable
+from .ran_versions import HERE
 from .reload_command import RELOAD
 
 _log = Logger()
@@ -27,8 +31,9 @@ class OwnerProcess:
 
     :param source: where the settings come from.
     :param environment: has the secrets that were taken out of the environment.
-    :param apply: applies checked options to every process of this proxy, or to none; raises ControlError.
+    :param apply: as for ``OptionsReload``.
     :param read_again: reads certificates and secrets again, by the options in force.
+    :param events: where the audit trail says who has changed what.
     :param master: returns the master key, which seals former options; called in ``start``.
     :param worker: runs what blocks; ``stop`` ends it.
     :param wall: seconds since the epoch.
@@ -43,8 +48,9 @@ class OwnerProcess:
         source: OptionsSource,
         environment: SecretEnvironment,
         *,
-        apply: Callable[[Settings], Awaitable[None]],
+        apply: Apply,
         read_again: Callable[[], None],
+        events: AdminTrail,
         master: Callable[[], MasterKey],
         worker: TaskRunner,
         wall: Callable[[], float],
@@ -52,12 +58,13 @@ class OwnerProcess:
         replaceable: Callable[[], Replaceable | None] = lambda: None,
     ) -> None:
         self._options = OptionsReload(
-            settings, source, environment, apply, read_again, master, worker, wall, told
+            settings, source, environment, apply, read_again, events, master, worker, wall, told
         )
         self._server = ControlServer(reactor, settings.state_dir, self)
         self._worker = worker
         self._replaceable = replaceable
         self._read_again = read_again
+        self._events = events
         self._left = False
         self._background = Background(_log, "a reload failed (a bug); the options in force stay")
 
@@ -70,6 +77,11 @@ class OwnerProcess:
     def settings(self) -> Settings:
         """The options in force (Owner)."""
         return self._options.settings
+
+    @property
+    def events(self) -> AdminTrail:
+        """Where the audit trail says who has changed what (Owner)."""
+        return self._events
 
     @property
     def replaceable(self) -> Replaceable | None:
@@ -86,17 +98,25 @@ class OwnerProcess:
         self._options.start()
         self._server.start()
 
-    def stop(self) -> None:
-        """Close the control socket, and end the thread that reads the history."""
-        self._server.stop()
-        self._worker.stop()
+    def serves(self) -> None:
+        """The proxy serves: note its start in the audit trail."""
+        words = f"hospproxy {HERE} serves (process {os.getpid()})"
+        self._background.run(self._events.note("start", "success", own_process(), words))
 
-    async def reload(self) -> ReloadOutcome:
-        """Apply the options file as ``hospproxyctl reload`` does, for the admin listener."""
+    def stop(self) -> Deferred[None]:
+        """Close the control socket; fires when the audit trail has the stop, or cannot keep it."""
+        self._server.stop()
+        words = f"hospproxy {HERE} stops (process {os.getpid()})"
+        noted = self._background.run(self._events.note("stop", "success", SIGNAL, words))
+        self._worker.stop()
+        return noted
+
+    async def reload(self, operator: Operator) -> ReloadOutcome:
+        """Apply the options file as ``hospproxyctl reload`` does, for a client of the admin listener."""
         if self._left:
             return ReloadOutcome(False, ["another process has taken over: ask it on a new connection"])
         try:
-            result = await self._server.run(ControlRequest(RELOAD.name), lambda _sentence: None)
+            result = await self._server.run(ControlRequest(RELOAD.name), lambda _sentence: None, operator)
         except ControlError as error:
             return ReloadOutcome(False, list(error.lines))
         return ReloadOutcome(True, list(RELOAD.show(result)), result["changes"])

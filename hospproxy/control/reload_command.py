@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ..record.admin_events import Operator
 from .command import Arguments, Command, Progress, Result
 from .options_reload import Applied
 from .owner import Owner
@@ -29,8 +30,8 @@ def lines(result: Result) -> Iterator[str]:
         yield f"{each['key']}: {'changed (hidden)' if hidden else each['old'] + ' → ' + each['new']}"
 
 
-async def _run(owner: Owner, _arguments: Arguments, _progress: Progress) -> Result:
-    return told(await owner.options.reload())
+async def _run(owner: Owner, _arguments: Arguments, _progress: Progress, operator: Operator) -> Result:
+    return told(await owner.options.reload(operator))
 
 
 def _show(result: Result) -> Iterator[str]:

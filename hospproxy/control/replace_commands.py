@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from ..record.admin_events import Action, Operator
 from . import ran_versions
 from .command import Arguments, Command, Progress, Result
 from .messages import ControlError
@@ -33,8 +34,8 @@ def _upgrade_given(given: Namespace) -> Arguments:
     return {"version": given.version, "python": python, "versions": versions}
 
 
-async def _upgrade(owner: Owner, arguments: Arguments, progress: Progress) -> Result:
-    return await _replace(owner, _python(arguments), progress)
+async def _upgrade(owner: Owner, arguments: Arguments, progress: Progress, operator: Operator) -> Result:
+    return await _replace(owner, _python(arguments), progress, "upgrade", operator)
 
 
 def _python(arguments: Arguments) -> Path:
@@ -51,22 +52,30 @@ def _python(arguments: Arguments) -> Path:
     return folder / name / "bin" / "python"
 
 
-async def _rollback(owner: Owner, _arguments: Arguments, progress: Progress) -> Result:
+async def _rollback(owner: Owner, _arguments: Arguments, progress: Progress, operator: Operator) -> Result:
     ran = ran_versions.ran(owner.settings.state_dir)
     before = ran_versions.before(ran, sys.executable)
     if before is None:
         raise ControlError("no other version has served from this state folder")
-    return await _replace(owner, Path(before.python), progress)
+    return await _replace(owner, Path(before.python), progress, "rollback", operator)
 
 
-async def _replace(owner: Owner, python: Path, progress: Progress) -> Result:
+async def _replace(
+    owner: Owner, python: Path, progress: Progress, action: Action, operator: Operator
+) -> Result:
     if owner.replaceable is None:
         raise ControlError(
             "a proxy with several workers cannot be replaced while it runs: install the version and restart"
         )
+    here = ran_versions.HERE
+    await owner.events.note(
+        action, "intended", operator, f"{action} from hospproxy {here} to {python} begins"
+    )
     try:
         version = await owner.replaceable.replace(python, progress)
     except ReplacementFailed as error:
+        words = f"{action} failed, hospproxy {here} serves as before: {error}"
+        await owner.events.note(action, "failed", operator, words)
         raise ControlError(str(error), f"hospproxy {ran_versions.HERE} serves as before") from None
     return {"version": version, "before": ran_versions.HERE}
 
@@ -75,7 +84,7 @@ def _show_replaced(result: Result) -> Iterator[str]:
     yield f"hospproxy {result['version']} serves; before it was {result['before']}"
 
 
-async def _versions(owner: Owner, _arguments: Arguments, _progress: Progress) -> Result:
+async def _versions(owner: Owner, _arguments: Arguments, _progress: Progress, _operator: Operator) -> Result:
     ran = ran_versions.ran(owner.settings.state_dir)
     return {
         "running": ran_versions.HERE,

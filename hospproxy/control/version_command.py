@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Final
 
+from ..record.admin_events import Operator
 from .command import Arguments, Command, Progress, Result
 from .owner import Owner
 
@@ -14,7 +15,7 @@ _RUNNING: Final = version("hospproxy")
 """Read when the process starts: an upgrade replaces the installed files under a running process."""
 
 
-async def _run(owner: Owner, _arguments: Arguments, _progress: Progress) -> Result:
+async def _run(owner: Owner, _arguments: Arguments, _progress: Progress, _operator: Operator) -> Result:
     return {"version": _RUNNING, "pid": os.getpid(), "workers": owner.options.settings.workers}
 
 

@@ -62,6 +62,11 @@ def is_live(path: str) -> bool:
     return _LIVE[path]
 
 
+def is_key(path: str) -> bool:
+    """Whether this is the path of an option, as ``retry.base_s`` or ``listeners[0].url``."""
+    return re.sub(r"\[\d+\]", "", path) in _LIVE
+
+
 def _is_live(path: str, settings: Settings) -> bool:
     if path == "gate.concurrency" and settings.redis.enabled:
         return False  # all workers and machines agree on the number of slots

@@ -7,6 +7,7 @@ Modules in reading order:
 - `patient.py`: the processor that finds out whose record a write deletes or moves.
 - `describe.py`: makes the record of an exchange (docs/audit.md lists the fields).
 - `path_names.py`: what a request's path names, for requests refused early.
+- `admin_events.py`: records of what operators do to the proxy itself.
 - `disclosures.py`: the set of patients that a response with a list discloses.
 
 Folders, each with a guide in its `__init__.py`:

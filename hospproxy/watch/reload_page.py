@@ -12,10 +12,12 @@ from twisted.logger import Logger
 from ..errors import reason
 from ..guard.credentials import parse_basic
 from ..messages import Request, Response
+from ..record.admin_events import Operator
 from .audit_page import html
 from .audit_page.page import is_here
 
 PATH = b"/reload"
+_TEXT = 200
 _ALLOW = ((b"allow", b"POST"),)
 _OWN = frozenset({b"same-origin", b"none"})
 """What browsers say of a request that no other site has caused (Fetch Metadata)."""
@@ -45,7 +47,7 @@ class ReloadPage:
 
     _log = Logger()
 
-    def __init__(self, reload: Callable[[], Awaitable[ReloadOutcome]] | None = None) -> None:
+    def __init__(self, reload: Callable[[Operator], Awaitable[ReloadOutcome]] | None = None) -> None:
         self.reload = reload
 
     async def answer(self, request: Request, *, logged_in: bool) -> Response:
@@ -63,8 +65,12 @@ class ReloadPage:
             "a reload of the options is asked for on the admin listener by {who}",
             who=given.name if given is not None else "a program on this machine",
         )
+        client, user = request.client, given.name[:_TEXT] if given is not None else None
+        operator = Operator(
+            "admin listener", user, None, client.address[:_TEXT], client.request_id[:_TEXT] or None
+        )
         waiter: Deferred[ReloadOutcome] = Deferred()
-        running = Deferred.fromCoroutine(_outcome(self.reload))
+        running = Deferred.fromCoroutine(_outcome(self.reload, operator))
         running.addErrback(self._failed)
         running.addCallback(waiter.callback)
         outcome = await waiter
@@ -75,8 +81,10 @@ class ReloadPage:
         return ReloadOutcome(False, ["it failed; the log of the proxy says more"])
 
 
-async def _outcome(reload: Callable[[], Awaitable[ReloadOutcome]]) -> ReloadOutcome:
-    return await reload()
+async def _outcome(
+    reload: Callable[[Operator], Awaitable[ReloadOutcome]], operator: Operator
+) -> ReloadOutcome:
+    return await reload(operator)
 
 
 def _refusal(request: Request, *, logged_in: bool) -> Response | None:

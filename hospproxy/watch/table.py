@@ -68,7 +68,7 @@ _CACHE = (
     "stored", "not_stored", "refresh_begun", "shortcut",
     "shared_hit", "shared_stored", "shared_not_stored", "shared_refused",
 )  # fmt: skip
-_KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "gap")
+_KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "admin", "gap")
 
 METRICS: tuple[Metric, ...] = (
     _gauge("build_info", "Always 1; the labels name the version that runs.", "version", "python"),

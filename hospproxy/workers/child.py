@@ -25,6 +25,7 @@ from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..forked_process import log_only_to, name_process
 from ..options.source import OptionsState
 from ..origin_secrets import SecretError
+from ..record.admin_events import Operator
 from ..record.sinks.build_sinks import SinkError
 from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, end_within, leave
@@ -205,14 +206,14 @@ class Child:
         finally:
             self._gathering.pop(number, None)
 
-    async def _reload_file(self) -> ReloadOutcome:
+    async def _reload_file(self, operator: Operator) -> ReloadOutcome:
         """Let the supervisor apply the options file to all workers."""
         self._asked += 1
         number = self._asked
         answer: Deferred[ReloadOutcome] = Deferred()
         self._reloading[number] = answer
         answer.addTimeout(_RELOAD_S, self._reactor)
-        self.channel.say(FileReloadQuestion(number))
+        self.channel.say(FileReloadQuestion(number, operator.user, operator.address, operator.request_id))
         try:
             return await answer
         except defer.TimeoutError:

@@ -120,9 +120,17 @@ class GatherQuestion(msgspec.Struct, frozen=True, tag="gather"):
 
 
 class FileReloadQuestion(msgspec.Struct, frozen=True, tag="reload file"):
-    """From worker 0, which has the admin listener: apply the options file as it is now to all workers."""
+    """From worker 0, which has the admin listener: apply the options file as it is now to all workers.
+
+    :param user: who has logged in there; None: nobody needs to.
+    :param address: of the client.
+    :param request_id: of its request.
+    """
 
     id: int
+    user: str | None = None
+    address: str | None = None
+    request_id: str | None = None
 
 
 ToWorker = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -22,6 +22,8 @@ from ..control.owner_process import OwnerProcess
 from ..forked_process import Fork
 from ..options.secret_values import master_key
 from ..options.source import NO_ENVIRONMENT, NO_SOURCE, OptionsSource, SecretEnvironment
+from ..record.admin_events import AdminTrail, Operator, not_kept
+from ..record.trail.build_journal import keep_apart
 from ..record.trail.ends import JournalEnds
 from ..service_manager import READY, STOPPING, notify
 from ..shutdown import GRACE_S, leave_at_exit
@@ -81,8 +83,9 @@ class Supervisor(Service):
         if lock is not None:
             self.owner = OwnerProcess(
                 reactor, settings, source, environment, apply=self._apply, read_again=self._read_again,
-                master=lambda: master_key(settings), worker=BriefThread(reactor, "options"),
-                wall=clocks.wall, told=self._reload.tell, replaceable=lambda: self.replaceable,
+                events=AdminTrail(self._keep, reactor, clocks.wall), master=lambda: master_key(settings),
+                worker=BriefThread(reactor, "options"), wall=clocks.wall, told=self._reload.tell,
+                replaceable=lambda: self.replaceable,
             )  # fmt: skip
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
@@ -144,11 +147,18 @@ class Supervisor(Service):
         for post in self._posts:
             post.say(ReloadWorker())
 
-    async def _apply(self, settings: Settings) -> None:
+    async def _apply(self, settings: Settings, prepared: Callable[[], Awaitable[None]]) -> None:
         """:raise ControlError: a worker cannot apply the options; nothing has changed."""
-        await self._reload.apply(settings)
+        await self._reload.apply(settings, prepared)
         self._settings = settings
         self._install_signals()
+
+    def _keep(self, record: Mapping[str, Any]) -> Deferred[None]:
+        """Store an audit record of this process, which has no journal of its own."""
+        settings = self._settings
+        if not settings.audit.enabled:
+            return not_kept(record)
+        return BriefThread(self._reactor, "audit").run(lambda: keep_apart(settings, record))
 
     def serves(self, post: WorkerSlot) -> None:
         """A worker accepts connections now (Chief)."""
@@ -166,6 +176,8 @@ class Supervisor(Service):
             self._all_served = True
             self._announce()
             notify(READY)
+            if self.owner is not None:
+                self.owner.serves()  # not earlier: a worker makes the key that signs audit records
 
     def _announce(self) -> None:
         for each, listener in zip(self._clients, self._settings.listeners, strict=True):
@@ -210,7 +222,8 @@ class Supervisor(Service):
     async def _reload_for(self, post: WorkerSlot, question: FileReloadQuestion) -> None:
         outcome = ReloadOutcome(False, ["the options of this proxy cannot be read again"])
         if self.owner is not None:
-            outcome = await self.owner.reload()
+            operator = Operator("admin listener", question.user, None, question.address, question.request_id)
+            outcome = await self.owner.reload(operator)
         post.say(FileReloadReply(question.id, outcome))
 
     async def _gather(self, asker: WorkerSlot, own: Snapshot) -> Overview:
@@ -245,8 +258,7 @@ class Supervisor(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
         notify(STOPPING)
-        if self.owner is not None:
-            self.owner.stop()
+        noted = succeed(None) if self.owner is None else self.owner.stop()
         listening_sockets.close((*self._clients, *self._admin))
         for post in self._posts:
             post.stay_away()
@@ -260,7 +272,8 @@ class Supervisor(Service):
             _log.info("all workers have exited")
 
         self._look_whether_empty()
-        return emptied.addCallback(done)
+        emptied.addCallback(done)
+        return gatherResults([emptied, noted]).addCallback(lambda _: None)
 
     def _kill(self) -> None:
         for post in self._posts:

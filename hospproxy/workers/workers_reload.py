@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import gatherResults
 from twisted.logger import Logger
@@ -31,9 +31,10 @@ class WorkersReload:
         self._behind: dict[int, bytes] = {}
         self._state = OptionsState()
 
-    async def apply(self, settings: Settings) -> None:
+    async def apply(self, settings: Settings, prepared: Callable[[], Awaitable[None]]) -> None:
         """Apply other options to all workers, or to none.
 
+        :param prepared: waited for once all workers have prepared them, and before the first applies them.
         :raise ControlError: a worker cannot apply them; all stay with those in force.
         """
         pickled = pickle.dumps(settings)
@@ -44,7 +45,10 @@ class WorkersReload:
             for post in asked:
                 post.say(AbandonReload())
             raise ControlError(*(f"worker {post.slot} cannot apply them: {why}" for post, why in wrong))
-        applying = [post for post in asked if post.ready]
+        pids = {post.slot: post.pid for post in asked}
+        await prepared()
+        # A worker that was replaced meanwhile has prepared nothing.
+        applying = [post for post in asked if post.ready and post.pid == pids[post.slot]]
         applied = [post.commit() for post in applying]
         for post in self._posts:
             post.settings = pickled

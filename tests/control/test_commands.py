@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from io import StringIO
@@ -13,7 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,9 +27,11 @@ from hospproxy.control.commands import COMMANDS
 from hospproxy.control.messages import ControlError
 from hospproxy.options.loader import Overrides
 from hospproxy.options.source import SecretEnvironment, source_of
+from hospproxy.record.admin_events import AdminTrail, Operator
 
 contract_of = cache(contract_document.load)
 """Reading the contract takes half a second."""
+ANN = Operator("control socket", "ann", 1007)
 SECRET = "correct-horse-battery"
 
 
@@ -47,7 +51,14 @@ class Case(SynchronousTestCase):
         source = source_of(self.file, self.flags)
         settings, _ = load_and_check(source, self.environment)
         options = SimpleNamespace(settings=settings, source=source)
-        self.owner: Any = SimpleNamespace(options=options, settings=settings)
+        self.noted: list[dict[str, Any]] = []
+        self.events = AdminTrail(self.note, Clock(), lambda: 1000.0)
+        self.owner: Any = SimpleNamespace(options=options, settings=settings, events=self.events)
+
+    def note(self, record: Mapping[str, Any]) -> Deferred[None]:
+        """Keep an audit record."""
+        self.noted.append(dict(record))
+        return succeed(None)
 
     def write(self, text: str) -> None:
         self.file.write_text(text)
@@ -59,7 +70,7 @@ class Case(SynchronousTestCase):
         def ask(folder: Path, name: str, given: Arguments, _progress: Any) -> Result:
             self.assertEqual(folder, self.folder / "state")
             given = json.loads(json.dumps(given))
-            running = Deferred.fromCoroutine(COMMANDS[name].run(self.owner, given, lambda _line: None))  # type: ignore[arg-type]
+            running = Deferred.fromCoroutine(COMMANDS[name].run(self.owner, given, lambda _line: None, ANN))  # type: ignore[arg-type]
             failed: list[Failure] = []
             running.addErrback(failed.append)
             result: Result = json.loads(json.dumps(self.successResultOf(running)))
@@ -149,12 +160,17 @@ class CommandLineTests(Case):
 
 class LogTests(Case):
     def test_what_it_takes(self) -> None:
-        with mock.patch("hospproxy.log_output.set_level") as set_level:
+        with (
+            mock.patch("hospproxy.log_output.check_level"),
+            mock.patch("hospproxy.log_output.set_level") as set_level,
+        ):
             _, text = self.ctl("log", "debug", "for", "hospproxy.outward", "--for", "10m")
             set_level.assert_called_once_with("debug", "hospproxy.outward", 600.0)
             self.assertEqual(text, "the level of the log of hospproxy.outward is debug for 600 s\n")
             self.ctl("log", "default")
             self.assertEqual(set_level.call_args.args, (None, "", None))
+            self.assertEqual([each["action"] for each in self.noted], ["log level"] * 2)
+            self.assertIn("hospproxy.outward is debug for 600 s (ann", self.noted[0]["text"])
             self.assertEqual(self.ctl("log", "debug", "hospproxy")[0], 1)
             self.assertIn("write: hospproxyctl log LEVEL", self.err)
 
@@ -162,6 +178,7 @@ class LogTests(Case):
         with mock.patch("hospproxy.log_output._IN_USE", []):
             self.assertEqual(self.ctl("log", "debug")[0], 1)
         self.assertIn("flags of twistd", self.err)
+        self.assertEqual([each["outcome"] for each in self.noted], ["refused"])
 
 
 class RehearseTests(Case):

@@ -16,6 +16,9 @@ from hospproxy.control.command import Arguments, Command, Progress, Result
 from hospproxy.control.control_server import ControlConnection, ControlServer
 from hospproxy.control.messages import MOST_REQUEST, MOST_RESPONSE, REQUEST_S, ControlError
 from hospproxy.control.owner import Owner
+from hospproxy.record.admin_events import Operator
+
+from .test_commands import ANN
 
 
 class Transport(StringTransportWithDisconnection):
@@ -37,21 +40,26 @@ class Case(SynchronousTestCase):
             self.clock, Path("/nowhere"), self.owner, {each.name: each for each in commands}
         )
 
-    async def echo(self, owner: Owner, arguments: Arguments, progress: Progress) -> Result:
+    async def echo(
+        self, owner: Owner, arguments: Arguments, progress: Progress, operator: Operator
+    ) -> Result:
         self.assertIs(owner, self.owner)
+        self.assertEqual(operator, ANN)
         progress("it begins")
         return {"arguments": arguments}
 
-    async def change(self, _owner: Owner, _arguments: Arguments, _progress: Progress) -> Result:
+    async def change(
+        self, _owner: Owner, _arguments: Arguments, _progress: Progress, _by: Operator
+    ) -> Result:
         return await self.waiting
 
-    async def fail_(self, _owner: Owner, arguments: Arguments, _progress: Progress) -> Result:
+    async def fail_(self, _owner: Owner, arguments: Arguments, _progress: Progress, _by: Operator) -> Result:
         if arguments.get("unexpected"):
             raise ZeroDivisionError
         raise ControlError("first", "second")
 
     def connect(self) -> Transport:
-        connection = ControlConnection(self.clock, self.server)
+        connection = ControlConnection(self.clock, self.server, ANN)
         transport = Transport()
         transport.protocol = connection
         connection.makeConnection(transport)

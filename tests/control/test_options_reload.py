@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,6 +68,7 @@ class Case(CommandCase):
             environment,
             self.apply,
             unchanged,
+            self.events,
             lambda: self.master,
             AtOnce(),
             lambda: self.now,
@@ -74,9 +76,10 @@ class Case(CommandCase):
         )
         self.options.start()
 
-    async def apply(self, settings: Settings) -> None:
+    async def apply(self, settings: Settings, prepared: Callable[[], Awaitable[None]]) -> None:
         if self.refusal:
             raise ControlError(self.refusal)
+        await prepared()
         self.applied.append(settings)
 
     def set(self, more: str) -> None:
@@ -235,3 +238,49 @@ class UndoTests(Case):
         self.reload("[retry]\nmax_attempts = 3\n")
         self.assertEqual(self.ctl("undo")[0], 0)
         self.assertEqual(json.dumps(self.options.state.generation), "2")
+
+
+class AuditTests(Case):
+    """Each change, and each refusal, is one record: before it takes effect."""
+
+    def test_a_change_is_noted_before_it_is_applied(self) -> None:
+        order: list[str] = []
+        self.set("[retry]\nmax_attempts = 3\n")
+
+        async def apply(_settings: Settings, prepared: Callable[[], Awaitable[None]]) -> None:
+            await prepared()
+            order.append(f"applied after {len(self.noted)} records")
+
+        self.options._apply = apply
+        self.assertEqual(self.ctl("reload")[0], 0)
+        self.assertEqual(order, ["applied after 1 records"])
+        [record] = self.noted
+        self.assertEqual((record["action"], record["outcome"]), ("reload", "success"))
+        self.assertEqual((record["keys"], record["operator"]["user"]), (["retry.max_attempts"], "ann"))
+        self.assertEqual(self.ctl("undo")[0], 0)
+        self.assertEqual((self.noted[1]["action"], self.noted[1]["keys"]), ("undo", ["retry.max_attempts"]))
+
+    def test_a_refusal_names_keys_and_no_values(self) -> None:
+        self.set('[retry]\nmax_attempts = 0\n[upstream.ca]\nx = "gate.correct-horse"\n')
+        self.assertEqual(self.ctl("reload")[0], 1)
+        [record] = self.noted
+        self.assertEqual((record["action"], record["outcome"]), ("reload", "refused"))
+        self.assertEqual(record["keys"], ["retry.max_attempts"])
+        self.assertNotIn("correct-horse", json.dumps(record))
+
+    def test_a_process_that_cannot_apply_them(self) -> None:
+        self.refusal = "worker 1 cannot apply them: it has exited"
+        self.set("[retry]\nmax_attempts = 3\n")
+        self.assertEqual(self.ctl("reload")[0], 1)
+        self.assertEqual([each["outcome"] for each in self.noted], ["refused"])
+
+    def test_values_of_secrets_are_in_no_record(self) -> None:
+        self.set(f'[[audit_plugins]]\nname = "one"\nkind = "x"\noptions = {{ token = "{SECRET}" }}\n')
+        self.ctl("reload")
+        self.assertEqual(len(self.noted), 1)
+        self.assertNotIn(SECRET, json.dumps(self.noted))
+
+    def test_a_signal(self) -> None:
+        self.set("[retry]\nmax_attempts = 3\n")
+        self.successResultOf(Deferred.fromCoroutine(self.options.hangup()))
+        self.assertEqual(self.noted[0]["operator"], {"way": "signal", "user": None, "uid": None})

@@ -10,6 +10,7 @@ from hospproxy.control.owner_process import OwnerProcess
 from hospproxy.options.source import source_of
 from hospproxy.watch.reload_page import ReloadOutcome
 
+from .test_commands import ANN
 from .test_options_reload import AtOnce
 from .test_options_reload import Case as ReloadCase
 
@@ -21,11 +22,12 @@ class FileReloadTests(ReloadCase):
         settings, _ = load_and_check(source, self.environment)
         self.process = OwnerProcess(
             MemoryReactorClock(), settings, source, self.environment, apply=self.apply, read_again=lambda: None,
+            events=self.events,
             master=lambda: self.master, worker=AtOnce(), wall=lambda: self.now,
         )  # fmt: skip
 
     def reload(self) -> ReloadOutcome:
-        return self.successResultOf(Deferred.fromCoroutine(self.process.reload()))
+        return self.successResultOf(Deferred.fromCoroutine(self.process.reload(ANN)))
 
     def test_it_says_what_hospproxyctl_prints(self) -> None:
         self.set("[retry]\nmax_attempts = 3\n")
@@ -43,11 +45,11 @@ class FileReloadTests(ReloadCase):
     def test_one_change_at_a_time(self) -> None:
         running: Deferred[None] = Deferred()
 
-        async def slow(_settings: object) -> None:
+        async def slow(_settings: object, _prepared: object) -> None:
             await running
 
         self.process.options._apply = slow
-        first = Deferred.fromCoroutine(self.process.reload())
+        first = Deferred.fromCoroutine(self.process.reload(ANN))
         self.assertNoResult(first)
         self.assertEqual(
             self.reload(), ReloadOutcome(False, ["reload is still running; try again when it has ended"])
@@ -59,3 +61,11 @@ class FileReloadTests(ReloadCase):
         self.process.leave()
         self.assertFalse(self.reload().applied)
         self.assertEqual(self.applied, [])
+
+    def test_start_and_stop_are_in_the_audit_trail(self) -> None:
+        self.process.serves()
+        self.successResultOf(self.process.stop())
+        self.assertEqual(
+            [(each["action"], each["operator"]["way"]) for each in self.noted],
+            [("start", "process"), ("stop", "signal")],
+        )

@@ -15,7 +15,7 @@ from hospproxy.control.commands import COMMANDS
 from hospproxy.control.messages import ControlError
 from hospproxy.control.owner import ReplacementFailed
 from hospproxy.control.ran_versions import HERE, RanVersion
-from tests.control.test_commands import Case
+from tests.control.test_commands import ANN, Case
 
 
 class Fake:
@@ -50,7 +50,7 @@ class ReplaceCase(Case):
         """Like ``ctl``, without the words for the terminal."""
         given = cli.parser().parse_args(["--state", "x", *arguments])
         command = COMMANDS[given.command]
-        running = command.run(self.owner, command.given(given), lambda _line: None)
+        running = command.run(self.owner, command.given(given), lambda _line: None, ANN)
         return command, Deferred.fromCoroutine(running)  # type: ignore[arg-type]
 
     def run_ctl(self, *arguments: str) -> str:
@@ -141,6 +141,18 @@ class RollbackTests(ReplaceCase):
         with mock.patch.object(ran_versions, "write_whole", side_effect=OSError(28, "full")):
             self.ran("/v/1")
         self.assertEqual(ran_versions.ran(self.folder / "state"), [])
+
+
+class AuditTests(ReplaceCase):
+    def test_it_is_noted_before_it_begins_and_again_if_it_fails(self) -> None:
+        self.run_ctl("upgrade", "--python", "/opt/x/bin/python")
+        self.assertEqual(
+            [(each["action"], each["outcome"]) for each in self.noted], [("upgrade", "intended")]
+        )
+        self.fake.trouble = "it did not start"
+        self.failing("upgrade", "--python", "/opt/x/bin/python")
+        self.assertEqual([each["outcome"] for each in self.noted], ["intended", "intended", "failed"])
+        self.assertIn("it did not start", self.noted[2]["text"])
 
 
 class VersionsTests(ReplaceCase):

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Client, Headers, Request, Response
+from hospproxy.record.admin_events import Operator
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.health import Health
 from hospproxy.watch.metrics import Metrics
@@ -28,8 +29,10 @@ class Reloads:
     def __init__(self) -> None:
         self.running: list[Deferred[ReloadOutcome]] = []
         self.at_once: ReloadOutcome | None = DONE
+        self.operators: list[Operator] = []
 
-    async def __call__(self) -> ReloadOutcome:
+    async def __call__(self, operator: Operator) -> ReloadOutcome:
+        self.operators.append(operator)
         if self.at_once is not None:
             self.running.append(Deferred())
             return self.at_once
@@ -57,6 +60,10 @@ class OpenTests(SynchronousTestCase):
         self.assertEqual(answer.headers.get(b"content-type"), b"application/json")
         self.assertEqual((answer.status, msgspec.json.decode(answer.body, type=ReloadOutcome)), (200, DONE))
         self.assertEqual(answer.headers.get(b"cache-control"), b"no-store")
+        [operator] = self.reloads.operators
+        self.assertEqual(
+            (operator.way, operator.user, operator.address), ("admin listener", None, "127.0.0.1")
+        )
 
     def test_refused_options(self) -> None:
         self.reloads.at_once = ReloadOutcome(False, ["/etc/h.toml:3: gate.x: unknown key"])

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, WorkerLogLine
 from hospproxy.config import Settings, UpstreamSettings
+from hospproxy.record.admin_events import Operator
 from hospproxy.shutdown import GRACE_S
 from hospproxy.watch.merge import Overview, Snapshot
 from hospproxy.watch.reload_page import ReloadOutcome
@@ -161,9 +162,11 @@ class Talking(Case):
     def test_the_supervisor_reloads_for_a_client_of_the_admin_listener(self) -> None:
         self.start()
         self.heard()
-        asked = Deferred.fromCoroutine(self.child._reload_file())
+        asked = Deferred.fromCoroutine(
+            self.child._reload_file(Operator("admin listener", "eve", None, "192.0.2.1", "r1"))
+        )
         [question] = self.heard()
-        self.assertEqual(question, FileReloadQuestion(question.id))
+        self.assertEqual(question, FileReloadQuestion(question.id, "eve", "192.0.2.1", "r1"))
         outcome = ReloadOutcome(True, ["options reloaded: 0 changed"])
         self.child._received(FileReloadReply(question.id + 1, outcome))  # another's
         self.assertNoResult(asked)
@@ -173,7 +176,9 @@ class Talking(Case):
 
     def test_a_supervisor_that_does_not_reload(self) -> None:
         self.start()
-        asked = Deferred.fromCoroutine(self.child._reload_file())
+        asked = Deferred.fromCoroutine(
+            self.child._reload_file(Operator("admin listener", "eve", None, "192.0.2.1", "r1"))
+        )
         self.reactor.advance(60.0)
         self.assertFalse(self.successResultOf(asked).applied)
 

@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.channel import Channel, WorkerLogLine
-from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
+from hospproxy.config import AuditSettings, ListenerSettings, RedisSettings, Settings, UpstreamSettings
 from hospproxy.forked_process import CannotFork
+from hospproxy.record.admin_events import Operator
 from hospproxy.watch.merge import MetricFamily, MetricSeries, Snapshot
 from hospproxy.watch.reload_page import ReloadOutcome
 from hospproxy.workers.child import LOCK_FD
@@ -118,6 +119,7 @@ class Case(SynchronousTestCase):
             redis=RedisSettings(enabled=True),
             listeners=(ListenerSettings(url="https://127.0.0.1:0"), ListenerSettings(url="http://127.0.0.1:0")),
             state_dir=Path(self.mktemp()),
+            audit=AuditSettings(enabled=False),
         )  # fmt: skip
         self.opened: list[Any] = []
         bound = mock.patch("hospproxy.workers.listening_sockets.bound", self.bound)
@@ -303,12 +305,13 @@ class FileReload(Case):
     outcome = ReloadOutcome(True, ["options reloaded: 0 changed"])
 
     def test_the_worker_that_asks_is_told(self) -> None:
-        async def reload() -> ReloadOutcome:
+        async def reload(operator: Operator) -> ReloadOutcome:
+            self.assertEqual(operator, Operator("admin listener", "eve", None, "192.0.2.1", "r1"))
             return self.outcome
 
         first, second, _ = self.begin()
         self.supervisor.owner = mock.Mock(reload=reload)
-        first.says(FileReloadQuestion(7))
+        first.says(FileReloadQuestion(7, "eve", "192.0.2.1", "r1"))
         self.assertEqual((first.heard(), second.heard()), ([FileReloadReply(7, self.outcome)], []))
 
     def test_without_options_to_read_again(self) -> None:

@@ -21,7 +21,7 @@ class Post:
     """A worker slot that notes what it is told."""
 
     def __init__(self, slot: int, *, ready: bool = True, running: bool = True) -> None:
-        self.slot = slot
+        self.slot, self.pid = slot, 100 + slot
         self.ready, self.running = ready, running
         self.settings = b"former"
         self.calls: list[str] = []
@@ -47,7 +47,29 @@ class WorkersReloadTests(SynchronousTestCase):
     def reload(self, *posts: Post) -> tuple[WorkersReload, Deferred[None]]:
         workers: Any = posts
         made = WorkersReload(workers)
-        return made, Deferred.fromCoroutine(made.apply(OTHER))
+        return made, Deferred.fromCoroutine(made.apply(OTHER, self.prepared))
+
+    async def prepared(self) -> None:
+        """Wait for the audit record, as ``OptionsReload`` does."""
+        self.noting += 1
+        await self.noted
+
+    def setUp(self) -> None:
+        self.noting, self.noted = 0, Deferred[None]()
+        self.noted.callback(None)
+
+    def test_none_applies_before_the_audit_record_is_kept(self) -> None:
+        self.noted = Deferred()
+        one, two = Post(0), Post(1)
+        _, done = self.reload(one, two)
+        one.prepared.callback("")
+        self.assertEqual(self.noting, 0)
+        two.prepared.callback("")
+        self.assertEqual((self.noting, one.calls, two.calls), (1, ["prepare"], ["prepare"]))
+        two.pid = 999  # replaced meanwhile: it has prepared nothing
+        self.noted.callback(None)
+        self.successResultOf(done)
+        self.assertEqual((one.calls, two.calls), (["prepare", "commit"], ["prepare", "prepare", "commit"]))
 
     def test_none_applies_before_all_have_prepared(self) -> None:
         one, two = Post(0), Post(1)
@@ -66,6 +88,7 @@ class WorkersReloadTests(SynchronousTestCase):
         one.prepared.callback("")
         two.prepared.callback("the secret is too short")
         error = self.failureResultOf(done, ControlError).value
+        self.assertEqual(self.noting, 0)
         self.assertEqual(error.lines, ("worker 1 cannot apply them: the secret is too short",))
         for each in (one, two):
             self.assertEqual((each.calls, each.settings), (["prepare"], b"former"))

@@ -26,11 +26,17 @@ def _interaction(code: str) -> Coding:
 REST = _coding(f"{_HL7}/audit-event-type", "rest", "RESTful Operation")
 AUTHENTICATION = _dicom("110114", "User Authentication")
 LOGIN = _dicom("110122", "Login")
+ACTIVITY = _dicom("110100", "Application Activity")
+APPLICATION_START = _dicom("110120", "Application Start")
+APPLICATION_STOP = _dicom("110121", "Application Stop")
+SECURITY_CONFIGURATION = _dicom("110129", "Security Configuration")
+SOFTWARE_CONFIGURATION = _dicom("110131", "Software Configuration")
 SECURITY_ALERT = _dicom("110113", "Security Alert")
 RECORDING_STOPPED = _dicom("110133", "Audit Recording Stopped")
 LOG_USED = _dicom("110101", "Audit Log Used")
 
 APPLICATION = _dicom("110150", "Application")
+LAUNCHER = _dicom("110151", "Application Launcher")
 DESTINATION = _dicom("110152", "Destination Role ID")
 SOURCE = _dicom("110153", "Source Role ID")
 CUSTODIAN = _coding(f"{_HL7}/provenance-participant-type", "custodian", "Custodian")
@@ -60,6 +66,17 @@ INTERACTIONS: dict[str, tuple[str, Coding]] = {
     "execute": ("E", _interaction("operation")),
 }
 """From a record's action to FHIR's action and interaction. BALP requires E for a query."""
+
+ADMINISTRATION: Final[dict[str, tuple[Coding, Coding]]] = {
+    "start": (ACTIVITY, APPLICATION_START),
+    "stop": (ACTIVITY, APPLICATION_STOP),
+    "reload": (SECURITY_ALERT, SECURITY_CONFIGURATION),
+    "undo": (SECURITY_ALERT, SECURITY_CONFIGURATION),
+    "log level": (SECURITY_ALERT, SECURITY_CONFIGURATION),
+    "upgrade": (SECURITY_ALERT, SOFTWARE_CONFIGURATION),
+    "rollback": (SECURITY_ALERT, SOFTWARE_CONFIGURATION),
+}
+"""From the action of an administrative event to type and subtype, as in DICOM PS3.15 A.5.3."""
 
 PATCH = _interaction("patch")
 

@@ -15,6 +15,7 @@ from .texts import visible
 
 Record = Mapping[str, Any]
 
+_ADMIN_OUTCOMES = {"success": "0", "intended": "0", "refused": "4", "failed": "8"}
 _CARRIED_OUT = frozenset({"success", "found"})
 
 
@@ -65,9 +66,23 @@ def event_of(record: Record) -> FhirEvent | None:
     if kind == "alert":
         words = f"{record.get('rule')}: {record.get('text')}"
         return FhirEvent(type=codes.SECURITY_ALERT, action="E", outcome="4", words=_words(words))
+    if kind == "admin":
+        return _administration(record)
     if kind not in ("request", "own", "finding", "look"):
         return None
     return evolve(_asked(record), outcome=outcome_of(record), words=_words(_became(record)))
+
+
+def _administration(record: Record) -> FhirEvent:
+    kind, subtype = codes.ADMINISTRATION.get(str(record.get("action")), (codes.ACTIVITY, None))
+    return FhirEvent(
+        type=kind,
+        subtype=subtype,
+        action="E",
+        roles=(codes.LAUNCHER, codes.APPLICATION),
+        outcome=_ADMIN_OUTCOMES.get(str(record.get("outcome")), "8"),
+        words=_words(f"{record.get('outcome')}: {record.get('text')}"),
+    )
 
 
 def _asked(record: Record) -> FhirEvent:

@@ -128,6 +128,9 @@ def _parties(
 
 def _user(record: Mapping[str, Any], event: FhirEvent, naming: FhirNaming) -> dict[str, Any] | None:
     """The person who made the request. A claimed name that HOSP has never accepted is given as its HMAC only."""
+    operator = inner(record, "operator")
+    if operator:
+        return _operator(operator, naming)
     who = person(record)
     kind = "auditors" if who.get("certainty") == "auditor" else "staffs"
     known = identifier(f"{naming.system}:{kind}", who.get("id") if who.get("id") is not None else None)
@@ -148,6 +151,16 @@ def _user(record: Mapping[str, Any], event: FhirEvent, naming: FhirNaming) -> di
     user: dict[str, Any] = {"type": {"coding": [role]}, "who": reference}
     put(user, "name", "" if claimed else display)
     return {**user, "requestor": True}
+
+
+def _operator(operator: Mapping[str, Any], naming: FhirNaming) -> dict[str, Any] | None:
+    """The account that did something to the proxy itself."""
+    known = identifier(f"{naming.system}:operators", operator.get("user"))
+    if known is None:
+        return None
+    display = visible(f"{operator['user']} ({operator.get('way')})").strip()
+    who = {"identifier": known, "display": display}
+    return {"type": {"coding": [codes.LAUNCHER]}, "who": who, "requestor": True}
 
 
 def _entities(

@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...answers import ProxyResponses, accept_class
-from ...errors import ProxyError
+from ...errors import ProxyError, RecordFailed
 from ...exchange import Exchange
 from ...host import REAL, Host
-from ...interfaces import IMeter
+from ...interfaces import IJournal, IMeter
 from ...messages import Response
 from ...signing_key import Signer, signer_for
-from ...worker import TaskRunner
+from ...worker import BriefThread, TaskRunner
+from ..admin_events import AdminTrail
 from ..describe import gap
 from ..intent import RETRY_AFTER_S
 from .current import RotationPlan
@@ -25,6 +27,7 @@ from .follower import Cursor
 from .journal import Journal, JournalBounds
 from .keeper import TrailKeeper
 from .null_journal import NullJournal
+from .record_line import encode_record
 from .upkeep import TrailUpkeep, UpkeepResult
 
 if TYPE_CHECKING:
@@ -150,6 +153,37 @@ def journal_for(
     meter.gauge("record_disk_full", lambda: float(journal.full))
     meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))
     return journal
+
+
+def keep_apart(settings: Settings, record: Mapping[str, Any], host: Host = REAL) -> None:
+    """Store a record of a process whose journal is closed, or that has none. Blocks.
+
+    It goes into the next journal that no process writes, and that file is closed again.
+
+    :raise RecordFailed: it is not on disk.
+    :raise KeyFileError: the signing key cannot be used.
+    """
+    keeper = TrailKeeper(settings.audit_path, host.wall, signer=_signer(settings, host))
+    try:
+        keeper.keep([encode_record(record)])
+    finally:
+        keeper.close()
+
+
+def events_for(settings: Settings, reactor: Any, journal: IJournal, host: Host = REAL) -> AdminTrail:
+    """Make the administrative events of a process that has a journal.
+
+    Once that is closed, as in a replacement that fails late, they are kept apart.
+    """
+
+    def append(record: Mapping[str, Any]) -> Deferred[None]:
+        def apart(failure: Failure) -> Deferred[None]:
+            failure.trap(RecordFailed)
+            return BriefThread(reactor, "audit").run(lambda: keep_apart(settings, record, host))
+
+        return journal.append(record).addErrback(apart)
+
+    return AdminTrail(append, reactor, host.wall)
 
 
 def _signer(settings: Settings, host: Host) -> Signer:

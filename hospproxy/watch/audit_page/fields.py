@@ -52,6 +52,12 @@ EXPLAINED = {
     "text": "What the rule noticed.",
     "count": "How many times.",
     "window_s": "Within how many seconds.",
+    "operator.way": "How an operator reached the proxy: a signal, the control socket, the admin listener.",
+    "operator.user": "The account of the operator; on the admin listener, who had logged in.",
+    "operator.uid": "The user id of that account.",
+    "keys": "The options that it concerned.",
+    "version": "The version of the proxy that wrote this record.",
+    "pid": "The process that wrote this record.",
     "lost": "How many records could not be stored.",
     "reason": "Why this happened.",
     "seq": "The number of this record in the journal. No number is skipped.",
@@ -77,7 +83,18 @@ OUTCOMES = {
 }
 """Outcome → the tone in which the page shows it."""
 
-ACTIONS = ("create", "read", "update", "delete", "search", "execute", "export", "log-in failure")
+_ADMIN_ACTIONS = ("start", "stop", "reload", "undo", "upgrade", "rollback", "log level")
+ACTIONS = (
+    "create",
+    "read",
+    "update",
+    "delete",
+    "search",
+    "execute",
+    "export",
+    "log-in failure",
+    *_ADMIN_ACTIONS,
+)
 RESOURCES = ("hospitals", "staffs", "patients", "notes")
 
 

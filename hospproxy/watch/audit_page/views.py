@@ -115,6 +115,9 @@ def who_name(record: Mapping[str, Any]) -> str:
     name = _called(record, "who")
     if name:
         return name
+    if text(record, "kind") == "admin":
+        operator = text(record, "operator", "user") or text(record, "operator", "way")
+        return f"{operator} (operator)" if operator else "–"
     certainty = text(record, "who", "certainty")
     if certainty == "proxy":
         behalf = _called(record, "on_behalf_of")
@@ -132,6 +135,8 @@ def _called(record: Mapping[str, Any], which: str) -> str:
 def what(record: Mapping[str, Any]) -> str:
     """Describe in a few words what was done."""
     kind = text(record, "kind")
+    if kind == "admin":
+        return text(record, "text")
     if kind == "alert":
         return text(record, "text") or f"alert: {text(record, 'rule')}"
     if kind == "gap":
@@ -195,9 +200,13 @@ def _note(row: IndexRow) -> str:
     count = text(record, "disclosed", "count")
     if row.by_list:
         return f"in a list of {count} patients" if count else "in a list"
-    said = {"alert": "alert", "gap": "gap", "look": "audit", "own": text(record, "own")}.get(
-        text(record, "kind"), ""
-    )
+    said = {
+        "alert": "alert",
+        "gap": "gap",
+        "look": "audit",
+        "admin": "admin",
+        "own": text(record, "own"),
+    }.get(text(record, "kind"), "")
     return said or (f"{count} patients" if count else "")
 
 
