@@ -178,6 +178,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge("gate_left_behind", "Of these, attempts whose response nobody waits for any more."),
     _gauge("gate_waiting", "Requests queued for a slot at HOSP."),
+    _gauge("gate_surge", "1 while a surge fills the queue, and usual requests go before its surplus."),
     _gauge("gate_limit", "Current adaptive limit on attempts in flight at HOSP; at most `gate.concurrency`."),
     _gauge(
         "places_owned",

@@ -3,6 +3,7 @@
 The rules are pure (no I/O, and time is a parameter). In reading order:
 
 * ``limit.py``: how many attempts may be in flight (additive increase, multiplicative decrease).
+* ``surge_share.py``: which requests are the surplus of a surge.
 * ``queue.py``: which request gets the next free slot, which waits, which is refused.
 * ``estimate.py``: how long a wait for a slot takes, and whether a silence of HOSP is unusual.
 * ``signs.py``: what the outcome of one attempt says about HOSP.

@@ -71,11 +71,8 @@ class Gate:
         self._letting_in = False
         self._judged: float | None = None
         self._held: dict[Ticket, AbandonedAttempt] = {}
-        self._background = Background(
-            _log,
-            "gate: could not process the end of an attempt that outlived its client (a bug): report the traceback",
-            meter,
-        )
+        message = "gate: could not process the end of an attempt that outlived its client (a bug): report the traceback"
+        self._background = Background(_log, message, meter)
         self._probes: dict[Ticket, None] = {}
         self._probed_at = self._heard_at = -math.inf
         self._resting_until = -math.inf
@@ -84,6 +81,7 @@ class Gate:
         meter.gauge("gate_left_behind", lambda: float(len(self._held)))
         meter.gauge("gate_waiting", lambda: self._queue.waiting)
         meter.gauge("gate_limit", lambda: self._queue.limit)
+        meter.gauge("gate_surge", lambda: float(self._queue.surge.going_on(clock.seconds())))
         meter.gauge("breaker_open", lambda: float(self.state is not BreakerState.CLOSED))
 
     def reload(self, settings: GateSettings, breaker: BreakerSettings) -> None:
@@ -180,7 +178,7 @@ class Gate:
         useful_until = exchange.deadline
         if self._queue.full:
             useful_until -= self._estimate.reserve_s(max(0.0, exchange.deadline - now))
-        return Ticket(exchange.priority, useful_until, exchange.credentials)
+        return self._queue.ticket(exchange.priority, useful_until, exchange.credentials, now)
 
     async def _place(self, ticket: Ticket) -> None:
         """Take a slot, or wait for one."""
@@ -314,6 +312,8 @@ class Gate:
                 self._estimate.learn(now - began, self._limit.now)
             if sign is AttemptSign.WELL:
                 self._judged = now
+                if isinstance(outcome, Response) and outcome.status < 400:
+                    self._queue.surge.accepted(exchange.credentials, now)
                 self._limit.well(max(1.0, self._limit.now / self._places.expected))
             elif sign in (AttemptSign.OVERLOADED, AttemptSign.GONE, AttemptSign.SILENT):
                 self._judged = now

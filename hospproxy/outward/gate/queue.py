@@ -4,6 +4,8 @@ A higher priority (a lower ``Priority`` value) has a head start, and within one 
 turns. It is only a head start: when writes always went first, a surge of notes kept the remaining reads waiting until
 their deadline, though HOSP was never more than a few seconds behind. (Each note takes a slot, while most reads are
 served from memory.)
+
+During a surge, usual requests go before the surplus (``surge_share.py``). Outside of a surge nothing is surplus.
 """
 
 from __future__ import annotations
@@ -15,11 +17,16 @@ from collections.abc import Iterator
 from attrs import define, field
 
 from ...messages import Priority
+from .surge_share import SurgeShare
 
 HEAD_START_S = {Priority.WRITE: 0.0, Priority.READ: 5.0, Priority.REFRESH: 15.0}
 """Head start in seconds: a request of the highest priority may arrive this much later than the others and still go
 first. Well below the 28 s that a client waits, so no request is refused in favour of requests that came long after it.
 """
+
+
+USUAL_OF = 4
+"""Of so many slots that are given while both wait, one goes to the surplus: it is slow, but never starved."""
 
 
 class TicketState(enum.Enum):
@@ -47,6 +54,7 @@ class Ticket:
     :param deadline: monotonic seconds from which a slot is of no use.
     :param whose: the request's credentials. All requests without credentials count as one principal.
     :param turn: the lowest goes first: arrival in monotonic seconds plus the head start of higher priorities.
+    :param surplus: it belongs to a surge.
     """
 
     priority: Priority
@@ -54,6 +62,7 @@ class Ticket:
     whose: bytes | None = field(default=None, repr=False)
     turn: float = 0.0
     standing: TicketState = TicketState.NEW
+    surplus: bool = False
 
 
 class FairQueue:
@@ -127,19 +136,28 @@ class Queue:
     which is bounded.
 
     :param limit: number of slots at HOSP. It may change at any time; requests that hold a slot then keep it.
-    :param max_waiting: maximum number of waiting requests.
+    :param max_waiting: maximum number of waiting requests; half of them may be surplus.
+    :ivar surge: tells which requests are surplus.
     """
 
     def __init__(self, limit: int, max_waiting: int) -> None:
         self.limit = limit
         self.max_waiting = max_waiting
         self.in_flight = 0
-        self._lines: dict[Priority, FairQueue] = {priority: FairQueue() for priority in sorted(Priority)}
+        self.surge = SurgeShare()
+        self._usual: dict[Priority, FairQueue] = {priority: FairQueue() for priority in sorted(Priority)}
+        self._surplus: dict[Priority, FairQueue] = {priority: FairQueue() for priority in sorted(Priority)}
+        self._both = 0
 
     @property
     def waiting(self) -> int:
         """Number of waiting requests, over all priorities."""
-        return sum(map(len, self._lines.values()))
+        return sum(map(len, self._usual.values())) + self.surplus_waiting
+
+    @property
+    def surplus_waiting(self) -> int:
+        """Number of waiting requests that belong to a surge."""
+        return sum(map(len, self._surplus.values()))
 
     @property
     def full(self) -> bool:
@@ -148,24 +166,37 @@ class Queue:
 
     def all_waiting(self) -> list[Ticket]:
         """All waiting tickets, highest priority first."""
-        return [ticket for line in self._lines.values() for ticket in line]
+        lines = (*self._usual.values(), *self._surplus.values())
+        return [ticket for line in lines for ticket in line]
+
+    def ticket(self, priority: Priority, deadline: float, whose: bytes | None, now: float) -> Ticket:
+        """Make the ticket of a request that is about to enter."""
+        surplus = self.surge.is_surplus(whose, now, waits=self.full)
+        return Ticket(priority, deadline, whose, surplus=surplus)
+
+    def _lines(self, ticket: Ticket) -> dict[Priority, FairQueue]:
+        return self._surplus if ticket.surplus else self._usual
 
     def ahead_of(self, ticket: Ticket, now: float) -> int:
         """How many of the waiting requests would go before this new one."""
         turn, before = now + HEAD_START_S[ticket.priority], 0
-        for priority, line in self._lines.items():
+        for priority, line in self._lines(ticket).items():
             if priority == ticket.priority:
                 before += line.ahead(ticket.whose)
             else:
                 before += sum(1 for other in line if other.turn <= turn)
-        return before
+        surplus = self.surplus_waiting
+        if ticket.surplus:
+            return before + min(self.waiting - surplus, (before + 1) * (USUAL_OF - 1))
+        return before + min(surplus, before // (USUAL_OF - 1))
 
     def overtaken_s(self, ticket: Ticket) -> float:
         """Seconds of the wait during which later, more urgent requests may take the slots.
 
         If more urgent requests are waiting now, the estimate assumes that more of them will come.
         """
-        urgent = [priority for priority, line in self._lines.items() if line and priority < ticket.priority]
+        lines = self._lines(ticket)
+        urgent = [priority for priority, line in lines.items() if line and priority < ticket.priority]
         return HEAD_START_S[ticket.priority] - HEAD_START_S[min(urgent)] if urgent else 0.0
 
     def enter(self, ticket: Ticket, now: float) -> tuple[SlotRefusal | None, Ticket | None]:
@@ -174,7 +205,8 @@ class Queue:
         When the queue is full, the new request pushes out a waiting one of the lowest priority, if that is lower than
         its own: a read can be served from memory or sent again, a write has somebody's work in it. Within the same
         priority it pushes out a request of the credentials with the most waiting, if they have more waiting than its
-        own would have. The newest one goes, because it has waited the least.
+        own would have. The newest one goes, because it has waited the least. A usual request pushes out a surplus one
+        of no higher priority, and a surplus one never a usual one.
 
         :return: why the ticket was refused (None: it was not), and the ticket that it pushed out.
         """
@@ -185,14 +217,16 @@ class Queue:
         if not self.full:
             self.admit(ticket)
             return None, None
-        if self.waiting >= self.max_waiting:
+        if self.waiting >= self.max_waiting or (
+            ticket.surplus and self.surplus_waiting >= self.max_waiting // 2
+        ):
             pushed_out = self._gives_way_to(ticket)
             if pushed_out is None:
                 ticket.standing = TicketState.OUT
                 return SlotRefusal.FULL, None
             self.leave(pushed_out)
         ticket.turn = now + HEAD_START_S[ticket.priority]
-        self._lines[ticket.priority].add(ticket)
+        self._lines(ticket)[ticket.priority].add(ticket)
         ticket.standing = TicketState.WAITING
         return None, pushed_out
 
@@ -201,7 +235,7 @@ class Queue:
         if ticket.standing is TicketState.IN:
             self.in_flight -= 1
         elif ticket.standing is TicketState.WAITING:
-            self._lines[ticket.priority].remove(ticket)
+            self._lines(ticket)[ticket.priority].remove(ticket)
         ticket.standing = TicketState.OUT
 
     def next(self, now: float) -> Ticket | None:
@@ -211,7 +245,7 @@ class Queue:
         """
         if self.in_flight >= self.limit:
             return None
-        lines = [line for line in self._lines.values() if line]
+        lines = self._whose_turn()
         if not lines:
             return None
         ticket = min(lines, key=lambda line: line.oldest.turn).take()
@@ -226,9 +260,23 @@ class Queue:
         self.in_flight += 1
         ticket.standing = TicketState.IN
 
+    def _whose_turn(self) -> list[FairQueue]:
+        usual = [line for line in self._usual.values() if line]
+        surplus = [line for line in self._surplus.values() if line]
+        if not usual or not surplus:
+            return usual or surplus
+        self._both = (self._both + 1) % USUAL_OF
+        return usual if self._both else surplus
+
     def _gives_way_to(self, ticket: Ticket) -> Ticket | None:
-        for priority in reversed(self._lines):
-            line = self._lines[priority]
+        if not ticket.surplus:
+            for priority in reversed(self._surplus):
+                line = self._surplus[priority]
+                if line and priority >= ticket.priority:
+                    return line.youngest_of_most()
+        lines = self._lines(ticket)
+        for priority in reversed(lines):
+            line = lines[priority]
             if priority < ticket.priority or not line:
                 continue
             other = line.youngest_of_most()

@@ -36,6 +36,7 @@ function states(told) {
   else add("good", "HOSP is reached");
   for (const surge of told.surges.active) add("warn", "surge: " + (SIGNALS[surge.signal] || surge.signal) + (surge.machines > 1 ? " over " + surge.machines + " machines" : "") + ", for " + span(surge.since_s));
   if (!told.surges.active.length) add("good", "no surge");
+  if (now.surplus_waits) add("warn", "a surge fills the queue: known users go first");
   if (now.waiting > 0) add(now.waiting >= now.max_queue ? "bad" : "plain", whole(now.waiting) + " waiting");
   if (now.disk_full) add("bad", "disk full");
   const workers = told.workers;

@@ -46,11 +46,12 @@ def words(change: Change) -> str:
 
 @define(slots=True)
 class StateChanges:
-    """Notices when requests begin to be refused for want of a slot, and when a lease is lost."""
+    """Notices when requests are refused for want of a slot, when a surge has to wait, and when a lease is lost."""
 
     _refused: dict[str, float] = field(factory=dict, init=False)
     _began: float | None = field(default=None, init=False)
     _last: float = field(default=0.0, init=False)
+    _tight: float | None = field(default=None, init=False)
     _lease: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
 
@@ -60,7 +61,24 @@ class StateChanges:
         :param now: monotonic seconds.
         :param grown: what was counted since the last sample.
         """
-        return [*self._queue(now, grown, sample), *self._leases(sample)]
+        return [*self._queue(now, grown, sample), *self._surge(now, sample), *self._leases(sample)]
+
+    def _surge(self, now: float, sample: Sample) -> list[Line]:
+        goes_on = sample.gauges.get("gate_surge", 0.0) > 0
+        if goes_on and self._tight is None:
+            self._tight = now
+            return [
+                Line(
+                    "warn",
+                    "a surge fills the queue: known users at a usual rate go first, the rest waits",
+                    {},
+                )
+            ]
+        if not goes_on and self._tight is not None:
+            lasted_s, self._tight = now - self._tight, None
+            text = "the surge in the queue is over after {lasted_s:.0f} s: all take turns again"
+            return [Line("info", text, {"lasted_s": lasted_s})]
+        return []
 
     def _queue(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[LogLine]:
         # "away" is the breaker's, which logs its changes itself.

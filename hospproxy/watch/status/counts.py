@@ -14,7 +14,7 @@ NEEDED: Final = (
     "requests_total", "request_seconds", "upstream_requests_total", "upstream_seconds", "gate_refused_total",
     "writes_total", "retries_total", "alerts_total", "arrival_refusals_total", "admission_failures_total",
     "admission_refused_total", "unhandled_errors_total", "gate_in_flight", "gate_left_behind", "gate_waiting",
-    "gate_limit", "places_owned", "breaker_open", "upstream_stalled", "cache_bytes", "cache_entries",
+    "gate_limit", "gate_surge", "places_owned", "breaker_open", "upstream_stalled", "cache_bytes", "cache_entries",
     "cache_disk_bytes", "ledger_open", "screening_pending", "redis_up", "sharing_lease", "sharing_members",
     "record_disk_full", "record_writer_up", "record_writer_behind_records", "arrival_connections", "alerts_recent",
     "certificate_expiry_seconds",
@@ -26,7 +26,14 @@ _SUMMED: Final = (
     "cache_disk_bytes", "screening_pending", "arrival_connections", "alerts_recent",
 )  # fmt: skip
 """Gauges of which every worker has its own part."""
-_LARGEST: Final = ("gate_limit", "breaker_open", "upstream_stalled", "ledger_open", "record_disk_full")
+_LARGEST: Final = (
+    "gate_limit",
+    "gate_surge",
+    "breaker_open",
+    "upstream_stalled",
+    "ledger_open",
+    "record_disk_full",
+)
 """Gauges by which all workers describe the same thing, or where the worst worker counts."""
 _SMALLEST: Final = ("redis_up", "sharing_lease")
 

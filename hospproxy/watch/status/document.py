@@ -91,6 +91,7 @@ def _now(recorder: Recorder, about: About, gauges: Mapping[str, float], now: flo
         "max_queue": about.max_queue,
         "breaker": None if breaker is None else ("open" if breaker else "closed"),
         "stalled": bool(gauges.get("upstream_stalled")),
+        "surplus_waits": bool(gauges.get("gate_surge")),
         "connections": gauges.get("arrival_connections"),
         "cache_entries": gauges.get("cache_entries"),
         "cache_bytes": gauges.get("cache_bytes"),

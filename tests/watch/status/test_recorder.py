@@ -194,6 +194,17 @@ class SurgesAreTold(Case):
             self.pass_time(5)
         self.assertEqual([text.partition(":")[0] for text in self.said], ["lease lost", "lease held again"])
 
+    def test_a_surge_that_fills_the_queue(self) -> None:
+        surge = [0.0]
+        self.meter.gauge("gate_surge", lambda: surge[0])
+        recorder = self.begin()
+        for surge[0] in (0.0, 1.0, 1.0, 0.0, 0.0):
+            self.pass_time(5)
+        self.assertEqual(len(self.said), 2)
+        self.assertIn("known users at a usual rate go first", self.said[0])
+        self.assertIn("over after 10 s", self.said[1])
+        self.end(recorder)
+
     def test_a_hosp_that_fails(self) -> None:
         self.begin()
         for outcome, seconds in (("2xx", 300), ("5xx", 60)):
