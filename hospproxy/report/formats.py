@@ -38,7 +38,8 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "C
 
 NO_PATH: Final = "-"
 
-_SANE: Final = "moment BETWEEN TIMESTAMP '2000-01-01' AND TIMESTAMP '2100-01-01'"
+_BETWEEN: Final = "BETWEEN TIMESTAMP '2000-01-01' AND TIMESTAMP '2100-01-01'"
+_SANE: Final = f"moment {_BETWEEN}"
 """Also excludes "infinity", which SQL can read as a time."""
 
 # Only a broken line is kept as it is, and only for it the fields are put together again. Each SELECT takes what the one
@@ -124,7 +125,7 @@ def _alb() -> LineReader:
             "status IS NOT DISTINCT FROM 460 AS gone",
             # -1: the time is not known.
             f"CASE WHEN {known} THEN {' + '.join(spent)} END AS us",
-            f"TRY_CAST({_field('sent_bytes')} AS BIGINT) AS sent",
+            f"nullif(TRY_CAST({_field('sent_bytes')} AS BIGINT), -1) AS sent",
         )
     )
     broken = (
@@ -176,24 +177,29 @@ def _cloudfront(fields: tuple[str, ...]) -> LineReader:
 
 _NAMES: Final = (
     "$.kind", "$.time", "$.client.address", "$.method", "$.route", "$.status", "$.client_gone", "$.duration_ms",
+    "$.http.sent",
 )  # fmt: skip
 
 
 def _journal() -> LineReader:
     names = ", ".join(f"'{name}'" for name in _NAMES)
-    kind, time, client, method, route, status, gone, duration = (f"cells[{n}]" for n in range(1, 9))
+    kind, time, client, method, route, status, gone, duration, sent = (f"cells[{n}]" for n in range(1, 10))
     values = ", ".join(
         (
             "json_valid(c1) AS valid",
             f"CASE WHEN valid THEN json_extract_string(c1, [{names}]) ELSE []::VARCHAR[] END AS cells",
-            f"TRY_CAST({time} AS TIMESTAMP) AS moment",
+            f"TRY_CAST(TRY_CAST({duration} AS DECIMAL(15, 3)) * 1000 AS BIGINT) AS us",
+            # A record says when the request arrived; a balancer's entry says when its response was ready.
+            f"TRY_CAST({time} AS TIMESTAMP) AS arrived",
+            f"CASE WHEN arrived {_BETWEEN} THEN arrived + to_microseconds(coalesce(us, 0)) END AS moment",
             f"coalesce({client}, '-') AS client",
             f"{_method(method)} AS method",
-            f"coalesce({route}, '{NO_PATH}') AS path",
-            f"TRY_CAST({status} AS SMALLINT) AS status",
+            # The access log has a path there, as every log has; so the same routes get the same name.
+            f"CASE {route} WHEN 'unknown' THEN '/unknown' ELSE coalesce({route}, '{NO_PATH}') END AS path",
             f"{gone} IS NOT DISTINCT FROM 'true' AS gone",
-            f"TRY_CAST(TRY_CAST({duration} AS DECIMAL(15, 3)) * 1000 AS BIGINT) AS us",
-            "NULL::BIGINT AS sent",
+            # 460, as a balancer says it: what became of a write that its client did not wait for is another figure.
+            f"CASE WHEN gone THEN 460 ELSE TRY_CAST({status} AS SMALLINT) END AS status",
+            f"TRY_CAST({sent} AS BIGINT) AS sent",
         )
     )
     # An own request of the proxy has another kind: the client did not send it.

@@ -104,7 +104,7 @@ def journal_line(request: Request, **more: object) -> str:
     record: dict[str, object] = {
         "v": 1,
         "kind": "request",
-        "time": f"{request.moment.isoformat()}.000Z",
+        "time": f"{(request.moment - timedelta(milliseconds=request.ms)).isoformat(timespec='milliseconds')}Z",
         "duration_ms": float(request.ms),
         "client": {"address": request.client, "peer": "10.0.0.1", "chain": [], "scheme": "https"},
         "method": request.method,

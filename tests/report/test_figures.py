@@ -81,7 +81,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_from_the_audit_journal(self) -> None:
         self.write(journal_line)
-        self.compare(None)
+        self.compare(460)
 
     def test_the_surge_is_found(self) -> None:
         self.write(alb_line)

@@ -70,9 +70,13 @@ JOURNAL = {
     '"192.0.2.7","peer":"10.0.0.1","chain":["10.0.0.1"],"scheme":"https","certificate":null},"method":"GET",'
     '"route":"/patients/{id}","action":"read","outcome":"success","status":200,"client_gone":false,"seq":17,'
     '"prev":"00"}': ("192.0.2.7", "GET", "/patients/{id}", "/patients/{id}", 200, False, 12300, None),
-    '{"v":1,"kind":"request","time":"2026-11-20T22:23:00.186Z","duration_ms":5000.0,"client":{"address":"192.0.2.7"},'
+    '{"v":1,"kind":"request","time":"2026-11-20T22:22:55.186Z","duration_ms":5000.0,"client":{"address":"192.0.2.7"},'
     '"method":"unknown","route":"unknown","status":null,"client_gone":true}': (
-        "192.0.2.7", "-", "unknown", "unknown", None, True, 5000000, None),
+        "192.0.2.7", "-", "/unknown", "/unknown", 460, True, 5000000, None),
+    # With an access log the record says the size. A write went on although its client had left.
+    '{"v":1,"kind":"request","time":"2026-11-20T22:23:00.186Z","duration_ms":0.0,"client":{"address":"192.0.2.7"},'
+    '"method":"POST","route":"/notes","status":201,"client_gone":true,"http":{"version":"1.1","sent":366}}': (
+        "192.0.2.7", "POST", "/notes", "/notes", 460, True, 0, 366),
 }  # fmt: skip
 
 
@@ -113,6 +117,12 @@ class FormatTests(SynchronousTestCase):
 
     def test_journal(self) -> None:
         self.compare(JOURNAL)
+
+    def test_a_journal_with_times_that_are_none(self) -> None:
+        request = next(iter(JOURNAL))
+        for time in ("infinity", "-infinity", "294246-12-31T23:59:59Z", "yesterday"):
+            rows, broken = self.read(request.replace("2026-11-20T22:23:00.186Z", time))
+            self.assertEqual((rows, broken), ([], 1))
 
     def test_other_records_of_the_journal_are_no_requests(self) -> None:
         request = next(iter(JOURNAL))
