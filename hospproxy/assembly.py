@@ -63,6 +63,7 @@ from .outward.writes.ledger_entries import ScreeningLedger
 from .outward.writes.overtaken import OutsideChanges
 from .outward.writes.processor import Writes
 from .parts_reload import PartsReload
+from .record.access_log.build_access_log import http_facts_for
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
@@ -148,6 +149,7 @@ def assemble(
         base.contract.resources,
         (lambda _name: False) if identity is None else identity.has_accepted,
         base.contract.routes,
+        http_facts_for(settings),
     )
     audit = Audit(
         trail.journal,

@@ -19,6 +19,7 @@ from .memory.disk import DiskCache
 from .memory.store import LruStore
 from .outward.gate.build_gate import GateParts
 from .outward.writes.entries import WriteEntries
+from .record.access_log.build_access_log import http_facts_for
 from .record.trail.build_journal import refusal_for
 
 
@@ -61,7 +62,7 @@ class PartsReload:
     def _limits(self, settings: Settings) -> None:
         """Tell the parts with a state."""
         parts = self.chain_parts
-        parts.audit.reload(refusal_for(settings, self.answers))
+        parts.audit.reload(refusal_for(settings, self.answers), http_facts_for(settings))
         parts.admission.reload(admission_limits(settings))
         self.refusals.reload(kept_refusals_s(settings))
         self.accounts.reload(settings.identity.remember_s, settings.identity.offline_grace_s)

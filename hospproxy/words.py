@@ -24,6 +24,7 @@ ProxyHeader = Literal["unlisted", "malformed", "timeout"]
 """Why a connection was closed because of its PROXY header."""
 
 PermissionEvent = Literal["held", "report", "unknown", "administrator", "break_glass"]
+AccessLogEvent = Literal["closed", "shipped", "removed", "lost"]
 RedisResult = Literal["ok", "error", "unknown_script", "timeout", "lost", "away", "full"]
 PlacesResult = Literal["done", "away", "nonsense"]
 RefusedValue = Literal["unknown_key", "damaged", "nonsense"]

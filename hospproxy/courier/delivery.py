@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..host import REAL, Host
 from ..interfaces import IJournal, IMeter, ITrailReader
+from ..record.access_log.build_access_log import access_log_for
 from ..record.alerts.build_alerts import noticing_for
 from ..record.database.build_database import reader_for
 from ..record.sinks.build_sinks import Carriers, needed_from, writers_for
@@ -91,6 +92,9 @@ class Delivery:
         self._ends = ends
         self._noticing = noticing_for(settings, reactor, journal, meter, slot, host)
         writers = writers_for(settings, reactor, host)
+        self._access_log = access_log_for(settings, reactor, meter, host)
+        if self._access_log is not None:
+            writers.append(self._access_log.sink)
         rules = self._noticing.sink
         time = CarrierTime(reactor, host.wall, host.random, host.entropy)
         self._carriers = Carriers(writers, settings, reactor, time, meter, ends, host, pace)
@@ -105,6 +109,8 @@ class Delivery:
         """Begin to follow the journal, which need not have started yet."""
         self._noticing.start()
         self._carriers.start()
+        if self._access_log is not None:
+            self._access_log.start()
         if self._rules is not None:
             self._rules.start()
         self._tending.start(UPKEEP_S)
@@ -131,6 +137,8 @@ class Delivery:
             await self._rules.stop(0.0)
         await self._noticing.stop()
         await self._carriers.stop(max(0.0, timeout_s - _ALERTS_S))
+        if self._access_log is not None:
+            await self._access_log.stop()
         self._upkeep.stop()
 
     def _tend(self) -> None:

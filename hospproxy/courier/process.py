@@ -14,13 +14,12 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
 from twisted.internet import task
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger, globalLogBeginner
@@ -32,7 +31,6 @@ from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..errors import RecordFailed
 from ..folders import make_private, remove_left
 from ..forked_process import log_only_to, name_process
-from ..host import REAL, Host
 from ..interfaces import IJournal
 from ..record.alerts.build_alerts import FILE as LEARNT
 from ..record.sinks.build_sinks import SinkError
@@ -119,74 +117,15 @@ class SentJournal:
             done.callback(None)
 
 
-def inherited_ends(workers: int) -> JournalEnds:
-    """Use the memory with the journals' ends that this process has inherited.
-
-    :raise OSError: the descriptor is of something else.
-    """
-    return JournalEnds.at(ENDS_FD, workers)
-
-
-def cannot_start(error: Exception) -> None:
-    """Say on stderr why the courier cannot start, and end the process."""
-    if not is_expected(error):
-        traceback.print_exc()
-    print(f"it cannot start: {error}", file=sys.stderr)
-    leave(1)
-
-
-def is_expected(error: Exception) -> bool:
-    """Whether an operator can mend what keeps the courier from starting: a disk, an option, a key."""
-    return isinstance(error, OSError | SinkError | KeyFileError)
-
-
-def give_way() -> None:
-    """Let requests go first: lower this process's priority for processor and disk.
-
-    Only once it has started: until then sinks and alerts wait for it.
-    """
-    with suppress(OSError):
-        os.nice(NICE)
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, 1, 0, _LOWEST_BEST_EFFORT)
-
-
-@frozen(slots=True, kw_only=True)
-class OwnProcess:
-    """What the courier does with the process that it runs in. The simulation hands in another.
-
-    :param ends: returns the memory with the journals' ends, for so many workers.
-    :param cannot_start: ends the process after an error at its start.
-    :param give_way: lowers its priority.
-    :param leave: ends it at once, with an exit status.
-    """
-
-    ends: Callable[[int], JournalEnds] = inherited_ends
-    cannot_start: Callable[[Exception], None] = cannot_start
-    give_way: Callable[[], None] = give_way
-    leave: Callable[[int], None] = leave
-
-
 class CourierMain:
     """The process, from start to end.
 
     :param settings: of the service that it was forked from; None in an interpreter of its own.
-    :param host: the system.
-    :param own: the process.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        settings: Settings | None = None,
-        host: Host = REAL,
-        own: OwnProcess = OwnProcess(),
-    ) -> None:
+    def __init__(self, reactor: Any, settings: Settings | None = None) -> None:
         self._reactor = reactor
-        self._host = host
-        self._own = own
-        self.channel = Channel(ToCourier, self._received, lambda: own.leave(0))
+        self.channel = Channel(ToCourier, self._received, lambda: leave(0))
         self._meter = SentMeter(self.channel.say)
         self._journal = SentJournal(self.channel, self._meter)
         self._ends: JournalEnds | None = None
@@ -209,10 +148,6 @@ class CourierMain:
         privileges.harden()
         self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, SingleProtocolFactory(self.channel))
         os.close(CHANNEL_FD)
-        self.report()
-
-    def report(self) -> None:
-        """Report to the service from now on; its channel may connect later."""
         self._reporting.clock = self._reactor
         self._reporting.start(REPORT_S)
 
@@ -232,12 +167,12 @@ class CourierMain:
             case Notice():
                 self._background.run(self._notice(message.within_s))
             case Finish():
-                self._background.run(self._finish(message.within_s), lambda _outcome: self._own.leave(0))
+                self._background.run(self._finish(message.within_s), lambda _outcome: leave(0))
 
     async def _start(self, settings: Settings) -> None:
         """Wait until an earlier courier has ended, then follow the journals."""
         try:
-            self._ends = self._own.ends(settings.workers)
+            self._ends = JournalEnds.at(ENDS_FD, settings.workers)
             await self._lock(settings.audit_path)
             self._delivery = delivery = Delivery(
                 settings,
@@ -245,21 +180,22 @@ class CourierMain:
                 self._meter,
                 self._journal,
                 self._ends.live,
-                host=self._host,
                 pace=lambda: JournalPace(apart=True),
             )
         except Exception as error:
-            self._own.cannot_start(error)
-            return
+            if not isinstance(error, OSError | SinkError | KeyFileError):
+                traceback.print_exc()
+            print(f"it cannot start: {error}", file=sys.stderr)
+            leave(1)
         if delivery.reader is not None:
             self._searches = Searches(delivery.reader, self.channel.say)
             self._search()
         # Each worker used to learn for itself. What worker 0 has learnt goes on.
         remove_left([settings.state_dir / LEARNT], 1)
-        self._own.give_way()
+        give_way()
         delivery.start()
         self.channel.say(Ready())
-        self._host.settle()
+        collector.end_start()
 
     def _search(self) -> None:
         """Begin the searches that have arrived; those from before the start have waited for it."""
@@ -303,6 +239,18 @@ class CourierMain:
                 return True
             os.close(lock)  # its process has died
         return False
+
+
+def give_way() -> None:
+    """Let requests go first: lower this process's priority for processor and disk.
+
+    Only once it has started: until then sinks and alerts wait for it.
+    """
+    with suppress(OSError):
+        os.nice(NICE)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, 1, 0, _LOWEST_BEST_EFFORT)
 
 
 def run(settings: Settings | None = None) -> int:

@@ -58,6 +58,7 @@ FINISH_S: Final = 5.0
 """Seconds that a courier with former options has to deliver what is on disk; its successor delivers the rest."""
 _OPTIONS: Final = (
     "audit_database", "audit_syslog", "audit_http", "audit_bucket", "audit_plugins", "alerts", "audit.retention_days",
+    "access_log", "access_log_bucket",
 )  # fmt: skip
 """Options that only the courier uses."""
 _LOOK_S: Final = 5.0

@@ -95,6 +95,7 @@ SECRETS = (
     SecretLocation("audit_database", "password", _any),
     SecretLocation("audit_http", "secret", _long),
     SecretLocation("audit_bucket", "secret_access_key", _ascii),
+    SecretLocation("access_log_bucket", "secret_access_key", _ascii),
     SecretLocation("alerts", "webhook_secret", _long),
     SecretLocation("redis", "password", _any),
 )

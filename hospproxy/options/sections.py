@@ -12,6 +12,7 @@ from attrs import Factory, field, frozen
 from attrs.converters import optional
 
 from . import secret_fields
+from .access_log_section import AccessLogBucketSettings, AccessLogSettings
 from .addresses import Address, parse_address
 from .admin_section import AdminSettings
 from .admission_section import AdmissionSettings
@@ -348,6 +349,8 @@ class Settings:
     audit_bucket: BucketSettings = Factory(BucketSettings)
     audit_plugins: tuple[AuditPluginSettings, ...] = ()
     audit_page: AuditPageSettings = Factory(AuditPageSettings)
+    access_log: AccessLogSettings = Factory(AccessLogSettings)
+    access_log_bucket: AccessLogBucketSettings = Factory(AccessLogBucketSettings)
     alerts: AlertsSettings = Factory(AlertsSettings)
     admin: AdminSettings = Factory(AdminSettings)
     status: StatusSettings = Factory(StatusSettings)
@@ -383,3 +386,8 @@ class Settings:
     def audit_path(self) -> Path:
         """Folder of the audit records: the option, or its default in the state folder."""
         return self.audit.directory or self.state_dir / "audit"
+
+    @property
+    def access_log_path(self) -> Path:
+        """Folder of the access log: the option, or its default in the state folder."""
+        return self.access_log.directory or self.state_dir / "access-log"

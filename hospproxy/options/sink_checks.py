@@ -11,26 +11,39 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from .addresses import parse_address
+from .bucket_section import BucketSettings
 from .sections import Settings
 
 Finding = tuple[str, str]
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """Find combinations in [audit_syslog] and [audit_bucket] that cannot work."""
+    """Find combinations in [audit_syslog], the two sections of buckets and [access_log] that cannot work."""
     if settings.audit_syslog.enabled:
         yield from _syslog(settings)
-    if settings.audit_bucket.enabled:
+    for name, section in _buckets(settings):
         if find_spec("boto3") is None:
-            yield "audit_bucket.enabled", "boto3 is not installed: pip install 'hospproxy[bucket]'"
-        yield from _bucket(settings)
+            yield f"{name}.enabled", "boto3 is not installed: pip install 'hospproxy[bucket]'"
+        yield from _bucket(name, section)
+    if settings.access_log.enabled and not settings.audit.enabled:
+        yield "access_log.format", "its lines are made from audit records: it needs audit.enabled"
+    if settings.access_log_bucket.enabled and not settings.access_log.enabled:
+        yield "access_log_bucket.enabled", "there is nothing to ship while access_log.format is off"
+
+
+def _buckets(settings: Settings) -> Iterator[tuple[str, BucketSettings]]:
+    """The sections of buckets that are in use, with their names."""
+    for name in ("audit_bucket", "access_log_bucket"):
+        section: BucketSettings = getattr(settings, name)
+        if section.enabled:
+            yield name, section
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
     """Find syslog and bucket sinks that send patients' data unencrypted over a network."""
     for path, enabled, url in (
         ("audit_syslog.url", settings.audit_syslog.enabled, settings.audit_syslog.url),
-        ("audit_bucket.endpoint_url", settings.audit_bucket.enabled, settings.audit_bucket.endpoint_url),
+        *((f"{name}.endpoint_url", True, section.endpoint_url) for name, section in _buckets(settings)),
     ):
         if enabled and url:
             address = parse_address(url)
@@ -55,21 +68,20 @@ def _syslog(settings: Settings) -> Iterator[Finding]:
         yield f"audit_syslog.{missing}", f"it is missing, but {given} is given"
 
 
-def _bucket(settings: Settings) -> Iterator[Finding]:
-    section = settings.audit_bucket
+def _bucket(name: str, section: BucketSettings) -> Iterator[Finding]:
     if not section.bucket:
-        yield "audit_bucket.bucket", "it is missing"
+        yield f"{name}.bucket", "it is missing"
     given = section.secret_access_key_file or section.secret_access_key or section.secret_access_key_env
     if section.access_key_id and not given:
-        yield "audit_bucket.secret_access_key_file", "it is missing, but access_key_id is given"
+        yield f"{name}.secret_access_key_file", "it is missing, but access_key_id is given"
     if given and not section.access_key_id:
-        yield "audit_bucket.access_key_id", "it is missing, but a secret access key is given"
+        yield f"{name}.access_key_id", "it is missing, but a secret access key is given"
     if section.endpoint_url:
         address = parse_address(section.endpoint_url)
         if address.port == 0:
-            yield "audit_bucket.endpoint_url", "it needs a port"
+            yield f"{name}.endpoint_url", "it needs a port"
         if section.ca_file is not None and not address.secure:
-            yield "audit_bucket.ca_file", "it is only for an https:// endpoint_url"
+            yield f"{name}.ca_file", "it is only for an https:// endpoint_url"
 
 
 def alerts(settings: Settings) -> Iterator[Finding]:
@@ -100,7 +112,16 @@ def writers(settings: Settings) -> Iterator[Finding]:
         yield "audit_http.url", "it is required where audit_http.enabled"
     if http.ca_file and not (http.url or "").startswith("https:"):
         yield "audit_http.ca_file", "it is only for an https:// audit_http.url"
-    taken = {"database", "syslog", "http", "bucket", "webhook", "alert-rules"}
+    taken = {
+        "database",
+        "syslog",
+        "http",
+        "bucket",
+        "webhook",
+        "alert-rules",
+        "access_log",
+        "access_log_bucket",
+    }
     for index, plugin in enumerate(settings.audit_plugins):
         if plugin.name in taken:
             yield f"audit_plugins[{index}].name", f"another sink already has the name {plugin.name}"

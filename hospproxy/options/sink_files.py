@@ -15,15 +15,20 @@ _SECRET_BYTES = 4096
 
 def errors(settings: Settings) -> Iterator[Finding]:
     """Find files that cannot be used."""
-    syslog, bucket = settings.audit_syslog, settings.audit_bucket
+    syslog = settings.audit_syslog
     if syslog.enabled:
         yield from _authority("audit_syslog.ca_file", syslog.ca_file)
         for key, why in wrong_pair(syslog.certificate_file, syslog.private_key_file):
             yield f"audit_syslog.{key}", why
-    if bucket.enabled:
-        yield from _authority("audit_bucket.ca_file", bucket.ca_file)
+    for name, bucket in (
+        ("audit_bucket", settings.audit_bucket),
+        ("access_log_bucket", settings.access_log_bucket),
+    ):
+        if not bucket.enabled:
+            continue
+        yield from _authority(f"{name}.ca_file", bucket.ca_file)
         if bucket.secret_access_key_file is not None and (why := _no_secret(bucket.secret_access_key_file)):
-            yield "audit_bucket.secret_access_key_file", why
+            yield f"{name}.secret_access_key_file", why
 
 
 def _authority(path: str, file: Path | None) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ Modules in reading order:
 - `intent.py`: the processor that records a write before it is sent to HOSP.
 - `patient.py`: the processor that finds out whose record a write deletes or moves.
 - `describe.py`: makes the record of an exchange (docs/audit.md lists the fields).
+- `http_facts.py`: what a record says for the access log (host, sizes, user agent).
 - `path_names.py`: what a request's path names, for requests refused early.
 - `admin_events.py`: records of what operators do to the proxy itself.
 - `disclosures.py`: the set of patients that a response with a list discloses.
@@ -19,6 +20,7 @@ Folders, each with a guide in its `__init__.py`:
 - `search/`: filters, matching, results.
 - `export/`: CSV, JSON Lines, FHIR.
 - `alerts/`: alert rules.
+- `access_log/`: the access log, in formats of others' tools.
 - `commands/`: ``hospproxy-audit``.
 
 `assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `watch/`, `state/`,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -17,6 +18,7 @@ from ..repeat import RecordAgain, Told
 from ..slices import SliceQueue
 from .describe import Answer, Describer, timestamp
 from .disclosures import DisclosureResult, Disclosures
+from .http_facts import HttpFacts
 from .trail.record_line import LineTemplate
 
 MOST_REPEATED_BYTES = 16 * 1024
@@ -49,9 +51,14 @@ class Audit:
         self._turns = SliceQueue(clock) if turns is None else turns
         self._disclosures = Disclosures()
 
-    def reload(self, when_full: Callable[[Exchange], Response] | None) -> None:
-        """Apply a changed rule for requests that come while the journal is full."""
+    def reload(self, when_full: Callable[[Exchange], Response] | None, http: HttpFacts | None) -> None:
+        """Apply changed rules for the requests that come from now on.
+
+        :param when_full: for requests that come while the journal is full.
+        :param http: as in ``Describer``.
+        """
         self._when_full = when_full
+        self._describer = evolve(self._describer, http=http)
 
     async def process(self, exchange: Stage, proceed: ProceedTo[Stage]) -> Response:
         """Wait for the response, then for its record.

@@ -23,6 +23,7 @@ from ..exchange import Exchange
 from ..guard.credentials import parse_basic
 from ..guard.paths import canonical_id
 from ..messages import ABSENT, ClientCertificate, IdentityCertainty, Origin, Response
+from .http_facts import HttpFacts
 from .path_names import PathNames, named
 
 VERSION = 1
@@ -91,19 +92,24 @@ class Describer:
     :param accepted: whether HOSP has ever accepted credentials of this name; if so, the name is written as it
         is.
     :param routes: of the contract: for requests that were refused before they were parsed.
+    :param http: makes what an access log needs besides; None: no access log is written.
     """
 
     key: bytes = field(repr=False)
     resources: Mapping[str, Resource] = field(factory=dict)
     accepted: Callable[[str], bool] = lambda _: False
     routes: tuple[Route, ...] = ()
+    http: HttpFacts | None = None
 
     def request(self, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
         """The record of a finished exchange.
 
         :param duration_s: seconds since it arrived.
         """
-        return self._record("own" if exchange.own else "request", exchange, answer, duration_s)
+        record = self._record("own" if exchange.own else "request", exchange, answer, duration_s)
+        if self.http is not None and not exchange.own:
+            record["http"] = self.http.of(exchange, answer, duration_s)
+        return record
 
     def intent(self, exchange: Exchange, duration_s: float) -> Record:
         """The record of a write that is about to be sent."""

@@ -267,6 +267,15 @@ METRICS: tuple[Metric, ...] = (
         "Records lost to an audit sink: their file was gone before they were delivered.",
         "writer",
     ),
+    _counter(
+        "access_log_files_total",
+        "Files of the access log: closed, shipped to the bucket, removed to stay within bounds, or lost: removed"
+        " before the bucket had them.",
+        event=get_args(words.AccessLogEvent),
+    ),
+    _gauge(
+        "access_log_waiting_files", "Closed files of the access log that wait to be shipped to the bucket."
+    ),
     _gauge("courier_up", "1 while the courier reports; it does all that comes after the journal."),
     _counter("courier_restarts_total", "Times that the courier process ended and was replaced."),
     _histogram("record_group_size", "Records written and synced together.", buckets=_SIZES),

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from hospproxy.config import AuditSettings
+from hospproxy.options.access_log_section import AccessLogBucketSettings, AccessLogSettings
 from hospproxy.options.bucket_section import BucketSettings
 from hospproxy.options.loader import ConfigError, structure
 from hospproxy.options.syslog_section import SyslogSettings
@@ -70,6 +73,28 @@ class WriterChecks(Case):
         ):
             self.assertEqual(self.paths(**self.bucket(**section)), [f"audit_bucket.{path}"], section)
 
+    def test_an_access_log_that_makes_no_sense(self) -> None:
+        log, bucket = AccessLogSettings(format="alb"), AccessLogBucketSettings(enabled=True, bucket="logs")
+        self.assertEqual(self.warned(access_log=log, access_log_bucket=bucket), [])
+        self.assertEqual(self.paths(access_log_bucket=bucket), ["access_log_bucket.enabled"])
+        self.assertEqual(
+            self.paths(access_log=log, audit=AuditSettings(enabled=False)), ["access_log.format"]
+        )
+        for section, path in (
+            ({"bucket": None}, "bucket"),
+            ({"access_key_id": "k"}, "secret_access_key_file"),
+            ({"endpoint_url": "https://127.0.0.1:0"}, "endpoint_url"),
+            ({"access_key_id": "k", "secret_access_key_file": self.folder}, "secret_access_key_file"),
+        ):
+            given = evolve(bucket, **section)
+            self.assertEqual(
+                self.paths(access_log=log, access_log_bucket=given), [f"access_log_bucket.{path}"]
+            )
+        given = evolve(bucket, endpoint_url="http://s3.example")
+        self.assertEqual(
+            self.warned(access_log=log, access_log_bucket=given), ["access_log_bucket.endpoint_url"]
+        )
+
     def test_secrets_that_are_none_or_no_secret(self) -> None:
         for content, mode in ((b"", 0o600), (b"\n", 0o600), (b"x" * 5000, 0o600), (b"secret", 0o644)):
             secret = self.private(content)
@@ -107,6 +132,12 @@ class WriterChecks(Case):
             ("audit_bucket", "prefix", "/a"),
             ("audit_bucket", "prefix", "a//b"),
             ("audit_bucket", "access_key_id", "a b"),
+            ("access_log", "format", "clf"),
+            ("access_log", "account", "1234"),
+            ("access_log", "name", "a/b"),
+            ("access_log", "region", "../x"),
+            ("access_log", "rotate_s", 1),
+            ("access_log_bucket", "prefix", "/a"),
         ):
             document = {"upstream": {"url": "http://127.0.0.1:1"}, section: {key: value}}
             error = self.assertRaises(ConfigError, structure, document)

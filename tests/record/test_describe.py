@@ -14,6 +14,7 @@ from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
 from hospproxy.exchange import Presence
 from hospproxy.messages import Client, ClientCertificate, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
+from hospproxy.record.http_facts import HttpFacts
 from hospproxy.record.trail.record_line import encode_record
 from tests.stages import arrived
 
@@ -83,7 +84,7 @@ class Request_(SynchronousTestCase):
         page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
         page = page.partition("\n## The fields")[2].partition("\n### ")[0]
         documented = set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE))
-        ours = DESCRIBER.request(exchange(claimed_name="x"), answer(), 0)
+        ours = evolve(DESCRIBER, http=HttpFacts()).request(exchange(claimed_name="x"), answer(), 0)
         names = set(ours) - {"who", "client"} | set(gap(lambda: 0.0)(1, ""))
         names |= {"seq", "prev"}  # the writing thread puts them on
         names |= {f"who.{name}" for name in ours["who"]} | {f"client.{name}" for name in ours["client"]}

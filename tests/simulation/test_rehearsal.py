@@ -153,7 +153,7 @@ class StagingTests(SynchronousTestCase):
             "master_key_previous_file", "public_hosts", "trusted_proxies", "drain_s", "workers", "listeners", "front",
             "origin", "upstream", "redis", "audit", "audit_database", "audit_syslog", "audit_http", "audit_bucket",
             "audit_plugins", "audit_page", "alerts", "admin", "status", "log",
-            "traces",
+            "traces", "access_log", "access_log_bucket",
         }  # fmt: skip
         self.assertEqual(names - kept - outside, set())
 

@@ -54,6 +54,20 @@ class BucketLocation:
         return "/".join(part for part in (self.prefix, file.trail, file.stem + PACKED) if part)
 
 
+@frozen(slots=True)
+class Upload:
+    """A file to store as an object.
+
+    :param path: compressed if its name ends in ``.gz``; else it is compressed on the way.
+    :param metadata: of the object.
+    """
+
+    bucket: str
+    key: str
+    path: Path
+    metadata: dict[str, str]
+
+
 @implementer(IAuditFileWriter)
 class BucketSink:
     """The sink for one bucket: stores each closed file as an object.
@@ -102,6 +116,15 @@ class BucketSink:
 
 
 def put(client: Any, place: BucketLocation, file: ClosedFile) -> None:
+    """Store a closed file of the journal as an object; see ``store``. Blocks.
+
+    :raise ObjectDiffers: an object with this name has other content.
+    """
+    metadata = {"trail": file.trail, "journal": file.position.journal, "head": file.head}
+    store(client, Upload(place.bucket, place.key(file), file.path, metadata))
+
+
+def store(client: Any, upload: Upload) -> None:
     """Store a file as an object. Blocks.
 
     Looks for an object of that name first, and also asks the service not to overwrite one (``If-None-Match``),
@@ -109,17 +132,17 @@ def put(client: Any, place: BucketLocation, file: ClosedFile) -> None:
 
     :raise ObjectDiffers: an object with this name has other content.
     """
-    with packed(file.path) as (content, digest):
-        if _is_there(client, place, file, digest):
+    with packed(upload.path) as (content, digest):
+        if _is_there(client, upload, digest):
             return
         content.seek(0)
         request = {
-            "Bucket": place.bucket,
-            "Key": place.key(file),
+            "Bucket": upload.bucket,
+            "Key": upload.key,
             "Body": content,
             "ChecksumSHA256": digest,
             "ContentType": "application/gzip",
-            "Metadata": {"trail": file.trail, "journal": file.position.journal, "head": file.head},
+            "Metadata": upload.metadata,
         }
         code = _tried(client.put_object, {**request, "IfNoneMatch": "*"})
         if code == "NotImplemented":
@@ -127,9 +150,9 @@ def put(client: Any, place: BucketLocation, file: ClosedFile) -> None:
             code = _tried(client.put_object, request, strict=True)
         # 412: the object was stored first, perhaps by this very request, whose response was lost. 409: another
         # request is storing it now.
-        if code and not _is_there(client, place, file, digest):
+        if code and not _is_there(client, upload, digest):
             raise ObjectDiffers(
-                f"{place.key(file)}: the bucket reported that it exists, and then that it does not"
+                f"{upload.key}: the bucket reported that it exists, and then that it does not"
             )
 
 
@@ -153,14 +176,14 @@ def _tried(call: Callable[..., Any], request: dict[str, Any], *, strict: bool = 
     return ""
 
 
-def _is_there(client: Any, place: BucketLocation, file: ClosedFile, digest: str) -> bool:
+def _is_there(client: Any, upload: Upload, digest: str) -> bool:
     """Whether the bucket already has this file.
 
     :raise ObjectDiffers: it has an object of this name with other content.
     """
     from botocore.exceptions import ClientError
 
-    name = {"Bucket": place.bucket, "Key": place.key(file)}
+    name = {"Bucket": upload.bucket, "Key": upload.key}
     try:
         found = client.head_object(**name, ChecksumMode="ENABLED")
     except ClientError as error:
@@ -172,7 +195,7 @@ def _is_there(client: Any, place: BucketLocation, file: ClosedFile, digest: str)
     # The same file may have been compressed at another time, which gives different bytes, so compare the
     # content.
     theirs = _content_of(client.get_object(**name)["Body"])
-    with packed(file.path) as (content, _):
+    with packed(upload.path) as (content, _):
         ours = _content_of(content)
     if theirs is not None and theirs == ours:
         return True
@@ -180,7 +203,7 @@ def _is_there(client: Any, place: BucketLocation, file: ClosedFile, digest: str)
         "ALARM: the object {key} in the bucket {bucket} exists with other content and is not overwritten;"
         " later files wait until it is moved away",
         key=name["Key"],
-        bucket=place.bucket,
+        bucket=upload.bucket,
     )
     raise ObjectDiffers(f"{name['Key']}: an object with other content exists already")
 
