@@ -63,12 +63,12 @@ class StateChanges:
         """
         return [*self._queue(now, grown, sample), *self._surge(now, sample), *self._leases(sample)]
 
-    def _surge(self, now: float, sample: Sample) -> list[Line]:
+    def _surge(self, now: float, sample: Sample) -> list[LogLine]:
         goes_on = sample.gauges.get("gate_surge", 0.0) > 0
         if goes_on and self._tight is None:
             self._tight = now
             return [
-                Line(
+                LogLine(
                     "warn",
                     "a surge fills the queue: known users at a usual rate go first, the rest waits",
                     {},
@@ -77,7 +77,7 @@ class StateChanges:
         if not goes_on and self._tight is not None:
             lasted_s, self._tight = now - self._tight, None
             text = "the surge in the queue is over after {lasted_s:.0f} s: all take turns again"
-            return [Line("info", text, {"lasted_s": lasted_s})]
+            return [LogLine("info", text, {"lasted_s": lasted_s})]
         return []
 
     def _queue(self, now: float, grown: Mapping[str, float], sample: Sample) -> list[LogLine]:
