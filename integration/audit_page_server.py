@@ -20,6 +20,7 @@ from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.clocks import install_monotonic
 from hospproxy.interfaces import IJournal
+from hospproxy.options.page_section import AuditPageSettings
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.audit_page.login import LogIn
 from hospproxy.watch.audit_page.looks import AuditLooks
@@ -127,7 +128,7 @@ def serve_page(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | N
         TaskThread(reactor, "pages"),
     )
     login = LogIn(folder / "audit-users", passwords, reactor, lambda name: "00" * 32, 300.0)
-    pages = Pages(reader, rendering, lambda: NOW, 25, 200)
+    pages = Pages(reader, rendering, lambda: NOW, AuditPageSettings(rows=25, report_rows=200))
     page = AuditPage(pages, login, AuditLooks(lambda name: "00" * 32), journal, reactor, lambda: NOW)
     house = ListenerContext(handler=Admin(Health(), Metrics("demo"), page), clock=reactor, wall=lambda: NOW)
     listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], house, folder)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import field, frozen
 from attrs.converters import optional
 
-from .fields import names, number, path, switch, whole
+from .fields import names, number, path, pattern, switch, text, whole
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("there is no such time zone") from None
+    return name
 
 
 @frozen(slots=True, kw_only=True)
@@ -16,7 +25,9 @@ class AuditPageSettings:
     """The audit page, on the admin listener."""
 
     LIVE: ClassVar = names("")
-    RESTART: ClassVar = names("enabled users_file remember_s rows report_rows")
+    RESTART: ClassVar = names(
+        "enabled users_file remember_s rows report_rows owner_zone owner_hospital owner_purpose"
+    )
 
     enabled: bool = field(default=True, metadata=switch("Serve the audit page."))
     users_file: Path | None = field(
@@ -38,4 +49,28 @@ class AuditPageSettings:
     report_rows: int = field(
         default=10_000,
         metadata=whole("records", 10, 100_000, "Most records in one disclosure report."),
+    )
+    owner_zone: str = field(
+        default="UTC",
+        metadata=text(
+            "Zone of the times in an owner's extract, such as `Europe/Zurich`.",
+            "the name of a time zone",
+            _zone,
+        ),
+    )
+    owner_hospital: str = field(
+        default="",
+        metadata=pattern(
+            r"[^\x00-\x1f\x7f]{1,200}",
+            "1 to 200 printable characters",
+            "Name of the hospital in the head of an owner's extract.",
+        ),
+    )
+    owner_purpose: str = field(
+        default="",
+        metadata=pattern(
+            r"[^\x00-\x1f\x7f]{1,1000}",
+            "1 to 1000 printable characters",
+            "What the hospital uses patients' data for, as an owner's extract says it.",
+        ),
     )

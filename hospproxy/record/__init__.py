@@ -19,6 +19,7 @@ Folders, each with a guide in its `__init__.py`:
 - `database/`: the searchable index in PostgreSQL, for several machines.
 - `search/`: filters, matching, results.
 - `export/`: CSV, JSON Lines, FHIR.
+- `extract/`: what an animal's owner may be told.
 - `alerts/`: alert rules.
 - `access_log/`: the access log, in formats of others' tools.
 - `commands/`: ``hospproxy-audit``.

@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import export_command, search_command, user_command, verify_command
+from . import export_command, extract_command, search_command, user_command, verify_command
 
 PARTS = (
     verify_command.add,
     search_command.add,
     export_command.add,
+    extract_command.add,
     user_command.add,
 )
 """Each function adds its subcommand to the parser and sets ``run``."""

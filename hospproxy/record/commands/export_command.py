@@ -75,7 +75,7 @@ def _written(question: SearchCommand, arguments: argparse.Namespace) -> int:
             file.write(piece)
 
     try:
-        with _output(arguments.output) as file:
+        with output(arguments.output) as file:
             asyncio.run(write(file))
     except BrokenPipeError:
         raise
@@ -86,8 +86,11 @@ def _written(question: SearchCommand, arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a new file that gets its name only once it is complete."""
+def output(path: Path | None) -> Iterator[BinaryIO]:
+    """Open standard output, or a new file that gets its name only once it is complete.
+
+    :raise OSError: the file exists already, or cannot be written.
+    """
     if path is None:
         yield sys.stdout.buffer
         return

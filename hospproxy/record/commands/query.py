@@ -1,10 +1,10 @@
-"""What ``search`` and ``export`` share: the source, the filters, and the record of the look."""
+"""What ``search``, ``export`` and ``extract`` share: the source, the filters, and the record of the look."""
 
 from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,25 @@ class SearchCommand:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the options that both commands have."""
-    command.add_argument("source", metavar="SOURCE", help="the trail's folder, or the URL of the database")
-    asked = command.add_argument_group("filters; a record must match all that are given")
-    for name, words in _WORDS.items():
-        option = "--" + name.replace("_", "-")
-        asked.add_argument(option, action="append", default=[], metavar="VALUE", help=words)
+    """Add the source and all filters."""
+    add_source(command)
+    asked = add_filters(command, _WORDS)
     asked.add_argument("--own", action="store_true", help="include the proxy's own requests")
     asked.add_argument("--trouble", action="store_true", help="only failed log-ins, refusals and alerts")
+
+
+def add_filters(command: argparse.ArgumentParser, names: Iterable[str]) -> argparse._ArgumentGroup:
+    """Add the filters of these names, and return their group."""
+    asked = command.add_argument_group("filters; a record must match all that are given")
+    for name in names:
+        option = "--" + name.replace("_", "-")
+        asked.add_argument(option, action="append", default=[], metavar="VALUE", help=_WORDS[name])
+    return asked
+
+
+def add_source(command: argparse.ArgumentParser) -> None:
+    """Add what names the trail, and how this look at it is recorded."""
+    command.add_argument("source", metavar="SOURCE", help="the trail's folder, or the URL of the database")
     command.add_argument(
         "--password-file", type=Path, metavar="FILE", help="file that holds the password of the database"
     )
@@ -92,9 +103,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def pairs_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    """The filter options as names and texts."""
-    pairs = [(name, value) for name in _WORDS for value in getattr(arguments, name)]
-    return pairs + [(name, "true") for name in ("own", "trouble") if getattr(arguments, name)]
+    """Return the filter options as names and texts; a command may lack some of them."""
+    pairs = [(name, value) for name in _WORDS for value in getattr(arguments, name, ())]
+    return pairs + [(name, "true") for name in ("own", "trouble") if getattr(arguments, name, False)]
 
 
 def ask(arguments: argparse.Namespace, route: str, answer: Callable[[SearchCommand], int]) -> int:

@@ -6,9 +6,12 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from ..search.rows import IndexRow
+from .person_summary import MOST_PEOPLE, summaries, summary_table
 from .query import SearchCommand, add_arguments, ask
 from .sources import say
 from .terminal_table import table
@@ -34,6 +37,11 @@ def add(commands: Any) -> None:
     search.add_argument(
         "--format", choices=("table", "jsonl"), default="table", help="jsonl prints the journal's own lines"
     )
+    search.add_argument(
+        "--by-person",
+        action="store_true",
+        help="count what each person did, over all matching records, instead of showing the records",
+    )
     search.set_defaults(run=_search)
 
 
@@ -46,6 +54,8 @@ def _search(arguments: argparse.Namespace) -> int:
 
     def answer(question: SearchCommand) -> int:
         rows = question.rows()
+        if arguments.by_person:
+            return _by_person(rows)
         found = islice(rows, limit)
         if arguments.format == "jsonl":
             for row in found:
@@ -62,6 +72,18 @@ def _search(arguments: argparse.Namespace) -> int:
         return 0
 
     return ask(arguments, "hospproxy-audit search", answer)
+
+
+def _by_person(rows: Iterator[IndexRow]) -> int:
+    people, left_out = summaries(rows)
+    if not people:
+        say("no record matches the filters")
+        return 0
+    for line in summary_table(people, columns(), colours=has_colours()):
+        print(line)
+    if left_out:
+        say(f"{left_out} records are of people beyond the first {MOST_PEOPLE}: choose a narrower search")
+    return 0
 
 
 def columns() -> int | None:

@@ -14,12 +14,14 @@ _GAP = "  "
 _BOLD, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
 
-def _time(row: IndexRow) -> str:
+def time_text(row: IndexRow) -> str:
+    """Format a record's time to the second, in UTC."""
     text = str(row.record.get("time") or "")
     return text[:19].replace("T", " ") if text.endswith("Z") else text
 
 
-def _who(row: IndexRow) -> str:
+def person_name(row: IndexRow) -> str:
+    """Name who acted, marked "(claimed)", "(auditor)" or "(proxy)"; "" if nobody is named."""
     who = person(row.record)
     name = who.get("name") or who.get("id")
     if name is None and who.get("name_hmac"):
@@ -59,8 +61,8 @@ def _outcome(row: IndexRow) -> str:
 
 
 _COLUMNS: Mapping[str, Callable[[IndexRow], str]] = {
-    "TIME (UTC)": _time,
-    "WHO": _who,
+    "TIME (UTC)": time_text,
+    "WHO": person_name,
     "ACTION": _action,
     "WHAT": _what,
     "PATIENT": _patient,
@@ -77,13 +79,28 @@ def table(rows: Sequence[IndexRow], columns: int | None, *, colours: bool) -> It
     :param colours: add colours as escape sequences; the words alone tell the same.
     """
     cells = [[visible(of(row)) for of in _COLUMNS.values()] for row in rows]
-    heads = list(_COLUMNS)
+    return lines_of(tuple(_COLUMNS), cells, columns, colours=colours, colour_of=lambda at: _colour(rows[at]))
+
+
+def lines_of(
+    heads: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    columns: int | None,
+    *,
+    colours: bool,
+    colour_of: Callable[[int], str] = lambda _at: "",
+) -> Iterator[str]:
+    """Format cells as lines under bold headings.
+
+    :param columns: of the terminal; None for lines of any length.
+    :param colour_of: the escape sequence that a line begins with.
+    """
     widths = [max(map(columns_of, each)) for each in zip(heads, *cells, strict=True)]
     if columns is not None:
         widths = narrowed(widths, columns)
     yield _line(heads, widths, _BOLD if colours else "")
-    for row, line in zip(rows, cells, strict=True):
-        yield _line(line, widths, _colour(row) if colours else "")
+    for at, line in enumerate(cells):
+        yield _line(line, widths, colour_of(at) if colours else "")
 
 
 def narrowed(widths: Sequence[int], columns: int) -> list[int]:

@@ -8,6 +8,7 @@ In reading order:
 - ``routes.py``: paths and query strings.
 - ``pages.py``: queries the trail, and fills the templates.
 - ``views.py``, ``fields.py``, ``reports.py``: turn records into rows, explained fields, and the disclosure report.
+- ``timeline.py``: the drawing of a patient's looks day by day.
 - ``downloads.py``: streams exports.
 - ``html.py``: renders HTML, and adds the header fields.
 - ``build_audit_page.py``: builds the page from the settings.

@@ -44,7 +44,7 @@ class AuditPageService:
         self._reader = reader
         path = settings.audit_users_path
         login = LogIn(path, self._passwords, reactor, pseudonym, options.remember_s)
-        pages = Pages(reader, self._rendering, wall, options.rows, options.report_rows)
+        pages = Pages(reader, self._rendering, wall, options)
         self.page = AuditPage(pages, login, AuditLooks(pseudonym), journal, reactor, wall)
 
     def start(self) -> Deferred[None]:

@@ -81,6 +81,14 @@ def page(
     return Response(status, Headers(fields), body)
 
 
+def attachment(body: bytes, name: str) -> Response:
+    """Build a response with an HTML file that the browser saves instead of showing it.
+
+    :param name: of the file; ASCII without quotes.
+    """
+    return page(200, body, ((b"content-disposition", f'attachment; filename="{name}"'.encode("ascii")),))
+
+
 @lru_cache(maxsize=1)
 def _style() -> bytes:
     return files("hospproxy.watch.audit_page").joinpath("style.css").read_bytes()

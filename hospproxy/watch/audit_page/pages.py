@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import evolve, frozen
 from twisted.internet.defer import DeferredSemaphore
 
 from ...interfaces import ITrailReader
 from ...messages import Request, Response
+from ...options.page_section import AuditPageSettings
+from ...record.extract.forms import as_html
+from ...record.extract.owner_extract import owner_extract
 from ...record.search.filters import BadFilterError, Filters
 from ...record.search.rows import IndexRow, RowKey, RowName
 from ...record.trail.hash_chain import hash_of
@@ -20,6 +25,7 @@ from . import downloads, html, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
 from .looks import AuditLook
 from .routes import PageQuery, PageRoute
+from .timeline import timeline
 
 COUNTED = 2000
 """Newest records of one patient that the table of people counts."""
@@ -28,6 +34,12 @@ MOST_PATIENT_PAGES = 8
 MOST_REPORTS = 2
 """Most reports built at one time: each holds all its rows in memory."""
 WINDOWS = {"1h": ("the last hour", 3600), "24h": ("24 hours", 86_400), "7d": ("7 days", 7 * 86_400)}
+
+_LOGGED_OUT = (
+    "If a page of the audit trail opens without asking for the password, close all windows of the browser."
+)
+# Clearing the cookies also clears passwords of Basic authentication (W3C Clear Site Data, §4.2.3).
+_FORGET = ((b"clear-site-data", b'"cache", "cookies"'),)
 
 
 class PageNotFound(Exception):
@@ -54,8 +66,7 @@ class Pages:
     :param reader: searches the trail; None: the database is off.
     :param worker: the thread that renders; thousands of rows must not block the reactor.
     :param wall: returns seconds since the Unix epoch.
-    :param rows: most rows on one page.
-    :param report_rows: most rows in one report.
+    :param options: how many rows pages and reports have, and what an owner's extract says.
     """
 
     def __init__(
@@ -63,14 +74,14 @@ class Pages:
         reader: ITrailReader | None,
         worker: TaskRunner,
         wall: Callable[[], float],
-        rows: int,
-        report_rows: int,
+        options: AuditPageSettings,
     ) -> None:
         self._reader = reader
         self._worker = worker
         self._wall = wall
-        self._rows = rows
-        self._report_rows = report_rows
+        self._rows = options.rows
+        self._report_rows = options.report_rows
+        self._options = options
         self._patients = DeferredSemaphore(MOST_PATIENT_PAGES)
         self._reports = DeferredSemaphore(MOST_REPORTS)
         self._of = {
@@ -78,6 +89,7 @@ class Pages:
             routes.TROUBLE: self._trouble,
             routes.PATIENT: self._patient,
             routes.DISCLOSURES: self._disclosures,
+            routes.EXTRACT: self._extract,
             routes.RECORD: self._record,
             **dict.fromkeys(routes.EXPORTS, self._export),
         }
@@ -89,6 +101,8 @@ class Pages:
         :raise PageNotFound: there is no such record.
         :raise IndexAway: the trail cannot be searched now.
         """
+        if context.route.template == routes.LOG_OUT:
+            return await self.message("", 200, "You are logged out", _LOGGED_OUT, _FORGET)
         if self._reader is None:
             words = "The audit database is switched off (audit_database.enabled). hospproxy-audit search still works."
             return await self.message(context.user, 503, "The audit trail cannot be searched", words)
@@ -166,6 +180,7 @@ class Pages:
         values = {
             "patient": patient,
             "people": people,
+            "timeline": timeline(rows),
             "counted_back_to": views.clock(rows[-1].key.time_ms / 1000) if more else None,
             "rows": [views.row_view(row, asked.filters) for row in shown],
             "older": older,
@@ -173,6 +188,7 @@ class Pages:
             "until": _local(asked.filters.until),
             "all": routes.address(routes.SEARCH, asked.filters),
             "report": _period(routes.path(routes.DISCLOSURES, patient), asked.filters),
+            "extract": _period(routes.path(routes.EXTRACT, patient), asked.filters),
             "exports": _exports(asked.filters),
         }
         return await self._rendered("patient.html", user, values, lag=await self._newest(reader))
@@ -200,6 +216,28 @@ class Pages:
             }
 
         return await self._rendered("report.html", user, values, lag=newest)
+
+    async def _extract(self, context: PageContext, reader: ITrailReader) -> Response:
+        patient = context.route.values[0]
+        filters = self._asked(context, patient=patient).filters
+        async with _turn(self._reports):
+            rows, more = await reports.collect(reader, evolve(filters, kind="request"), self._report_rows)
+            made, options = self._wall(), self._options
+
+            def work() -> bytes:
+                extract = owner_extract(
+                    patient,
+                    rows,
+                    more=more,
+                    since=filters.since,
+                    until=filters.until,
+                    made=made,
+                    zone=ZoneInfo(options.owner_zone),
+                )
+                return as_html(extract, options.owner_purpose, options.owner_hospital)
+
+            # A file to save or to print: its style is in it, which the policy of the pages does not allow.
+            return html.attachment(await self._worker.run(work), f"extract-{_file_name(patient)}.html")
 
     async def _record(self, context: PageContext, reader: ITrailReader) -> Response:
         routes.question(routes.words_of(context.request.query))  # raises for unusable parameters
@@ -326,6 +364,10 @@ def _local(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _file_name(patient: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", patient)[:40]
 
 
 def _period(path: str, filters: Filters) -> str:

@@ -8,12 +8,10 @@ from attrs import frozen
 
 from ...interfaces import ITrailReader
 from ...iterators import close
+from ...record.extract.owner_extract import GIVEN, MAYBE
 from ...record.search.filters import Filters
 from ...record.search.rows import IndexRow
 from . import views
-
-TOLD = frozenset({"success"})
-MAYBE = frozenset({"unknown", "client gone"})
 
 
 @frozen(slots=True)
@@ -66,7 +64,7 @@ def report(rows: Iterable[IndexRow], more: bool) -> AuditReport:
     :param more: whether there are older rows.
     """
     given = list(rows)
-    told = [row for row in given if row.record.get("outcome") in TOLD | MAYBE]
+    told = [row for row in given if row.record.get("outcome") in GIVEN | MAYBE]
     counts: dict[str, int] = {}
     for row in told:
         name = views.who_name(row.record)

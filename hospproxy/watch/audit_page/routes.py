@@ -41,7 +41,7 @@ class PageRoute:
     """A path that matches one of the audit page's routes.
 
     :param template: as records name it.
-    :param action: as records name it: "search", "read" or "export".
+    :param action: as records name it: "search", "read", "export" or "log-out".
     :param values: of the template's parameters, in order.
     """
 
@@ -54,6 +54,8 @@ SEARCH = "/audit"
 TROUBLE = "/audit/trouble"
 PATIENT = "/audit/patients/{id}"
 DISCLOSURES = "/audit/patients/{id}/disclosures"
+EXTRACT = "/audit/patients/{id}/extract.html"
+LOG_OUT = "/audit/log-out"
 RECORD = "/audit/records/{trail}/{journal}/{seq}"
 EXPORTS = {"/audit/export.csv": "csv", "/audit/export.jsonl": "jsonl", "/audit/export.fhir.ndjson": "fhir"}
 
@@ -62,6 +64,8 @@ _ACTIONS = {
     TROUBLE: "search",
     PATIENT: "search",
     DISCLOSURES: "search",
+    EXTRACT: "export",
+    LOG_OUT: "log-out",
     RECORD: "read",
     **dict.fromkeys(EXPORTS, "export"),
 }

@@ -25,7 +25,7 @@ TIME = "2026-11-24T13:15:{:02}.000Z"
 SET = "a" * 64
 
 
-class CommandTests(SynchronousTestCase):
+class CommandCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = Path(self.mktemp())
         self.state.mkdir()
@@ -73,6 +73,8 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(status, 0)
         return [json.loads(line)["request_id"] for line in out.splitlines()]
 
+
+class SearchTests(CommandCase):
     def test_what_is_asked_is_answered_newest_first(self) -> None:
         for arguments, expected in (
             ((), ["r2", "r1", "r0"]),
@@ -245,3 +247,50 @@ class CommandTests(SynchronousTestCase):
         _, _, error = self.run_it("search", str(self.trail))
         self.assertIn("belongs to another user", error)
         self.assertEqual(sorted(self.trail.iterdir()), before)
+
+
+class ExtractTests(CommandCase):
+    def test_dates_and_kinds_without_names(self) -> None:
+        status, out, error = self.run_it("extract", str(self.trail), "--patient", "7", "--format", "json")
+        self.assertEqual((status, error), (0, ""))
+        looks = json.loads(out)["looks"]
+        self.assertEqual([each["done"] for each in looks], ["read", "seen in a list"])
+        self.assertNotIn("Ana", out)
+
+    def test_it_is_recorded_as_a_look_at_the_patient(self) -> None:
+        target = self.state / "extract.html"
+        arguments = ("extract", str(self.trail), "--patient", "7", "--output", str(target))
+        self.assertEqual(self.run_it(*arguments)[0], 0)
+        self.assertEqual(os.stat(target).st_mode & 0o777, 0o600)
+        _, out, _ = self.run_it("search", str(self.trail), "--kind", "look", "--format", "jsonl")
+        recorded = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(
+            [(each["route"], each["patient_id"]) for each in recorded], [("hospproxy-audit extract", "7")]
+        )
+        self.assertEqual(self.run_it(*arguments)[0], 2)  # it replaces no file
+
+    def test_what_cannot_be_used(self) -> None:
+        for arguments, words in (
+            ((), "--patient: name one patient"),
+            (("--patient", "7", "--patient", "8"), "--patient: name one patient"),
+            (("--patient", "7", "--zone", "Mars/Base"), "--zone: there is no zone"),
+            (("--patient", "7", "--zone", "../../etc/passwd"), "--zone: there is no zone"),
+        ):
+            status, _, error = self.run_it("extract", str(self.trail), *arguments)
+            self.assertEqual(status, 2, arguments)
+            self.assertIn(words, error)
+
+
+class ByPersonTests(CommandCase):
+    def test_counts_of_each_person(self) -> None:
+        self.keep(self.request(5, who={"id": 8, "name": "Ben", "certainty": "verified"}))
+        status, out, _ = self.run_it("search", str(self.trail), "--by-person", "--kind", "request")
+        self.assertEqual(status, 0)
+        lines = [line.split() for line in out.splitlines()]
+        self.assertEqual(lines[1][:3], ["Ana\\u001b[31m", "3", "1"])
+        self.assertEqual(lines[1][7:], ["2", "read,", "1", "search"])
+        self.assertEqual(lines[2][:3], ["Ben", "1", "0"])
+
+    def test_nobody_at_all(self) -> None:
+        _, _, error = self.run_it("search", str(self.trail), "--by-person", "--staff", "nobody")
+        self.assertIn("no record matches the filters", error)

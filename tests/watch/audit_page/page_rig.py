@@ -16,6 +16,7 @@ from hospproxy import audit_users as users
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal, ITrailReader
 from hospproxy.messages import Client, Headers, Request, Response
+from hospproxy.options.page_section import AuditPageSettings
 from hospproxy.watch.audit_page.login import LogIn
 from hospproxy.watch.audit_page.looks import AuditLooks
 from hospproxy.watch.audit_page.page import AuditPage
@@ -84,7 +85,7 @@ class PageCase(SynchronousTestCase):
         self.page = self.over(self.reader)
 
     def over(self, reader: ITrailReader | None, rows: int = 5, report_rows: int = 10) -> AuditPage:
-        pages = Pages(reader, self.worker, lambda: NOW, rows, report_rows)
+        pages = Pages(reader, self.worker, lambda: NOW, AuditPageSettings(rows=rows, report_rows=report_rows))
         return AuditPage(pages, self.login, AuditLooks(pseudonym), self.journal, self.clock, lambda: NOW)
 
     def begin(

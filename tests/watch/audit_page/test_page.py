@@ -112,6 +112,8 @@ class OnRecordFirst(PageCase):
             ("/audit/trouble", ("/audit/trouble", "search", 200, None, None)),
             ("/audit/patients/7", ("/audit/patients/{id}", "search", 200, "7", None)),
             ("/audit/patients/7/disclosures", ("/audit/patients/{id}/disclosures", "search", 200, "7", None)),
+            ("/audit/patients/7/extract.html", ("/audit/patients/{id}/extract.html", "export", 200, "7", None)),
+            ("/audit/log-out", ("/audit/log-out", "log-out", 200, None, None)),
             ("/audit/records/t1/w0/1", ("/audit/records/{trail}/{journal}/{seq}", "read", 200, "7", "t1/w0/1")),
             ("/audit/records/t1/w0/2", ("/audit/records/{trail}/{journal}/{seq}", "read", 404, None, None)),
             ("/audit?status=1", ("/audit", "search", 400, None, None)),
@@ -123,7 +125,7 @@ class OnRecordFirst(PageCase):
             found = (look["route"], look["action"], look["status"], look["patient_id"], look["record_id"])
             self.assertEqual(found, expected, target)
             self.assertEqual(answer.status, look["status"])
-        self.assertEqual(len(self.journal.records), 9)
+        self.assertEqual(len(self.journal.records), 11)
 
     def test_methods_that_change_something(self) -> None:
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
@@ -288,6 +290,25 @@ class Shown(PageCase):
         html = self.html("/audit/patients/7/disclosures?until=2030-01-01")
         self.assertIn("This report is not complete", html)
         self.assertIn("the beginning to 2030-01-01 00:00:00", html)
+
+    def test_a_log_out_tells_the_browser_to_forget_the_password(self) -> None:
+        self.assertIn('href="/audit/log-out"', self.html("/audit"))
+        answer = self.ask("/audit/log-out")
+        self.assertEqual(answer.headers.get(b"clear-site-data"), b'"cache", "cookies"')
+        self.assertNotIn(b"Logged in as", answer.body)
+
+    def test_an_extract_is_a_file_without_names(self) -> None:
+        self.reader.add(record(100))
+        self.assertIn(
+            "/audit/patients/7/extract.html?since=", self.html("/audit/patients/7?since=2026-01-01")
+        )
+        answer = self.ask("/audit/patients/7/extract.html")
+        disposition = answer.headers.get(b"content-disposition")
+        self.assertEqual(disposition, b'attachment; filename="extract-7.html"')
+        self.assertIn(b"person 1", answer.body)
+        self.assertNotIn(record(100)["who"]["name"].encode(), answer.body)
+        odd = self.ask("/audit/patients/%22%0d%0ax/extract.html").headers.get(b"content-disposition")
+        self.assertEqual(odd, b'attachment; filename="extract-___x.html"')
 
     def test_few_are_made_at_one_time(self) -> None:
         """A client that leaves while waiting for its turn takes none."""

@@ -52,6 +52,7 @@ class HostileValues(PageCase):
                 "/audit",
                 "/audit/patients/7",
                 "/audit/patients/7/disclosures",
+                "/audit/patients/7/extract.html",
                 "/audit/records/t1/w0/1",
             ):
                 html = self.html(target)
