@@ -198,7 +198,7 @@ SIMULATION ?= --minutes 2
 simulate-short: environment ## simulate for two minutes; prints the seeds
 	$(BIN)/python -m simulation $(SIMULATION) --keep build/simulation
 
-simulate-mutants: environment ## plant each known defect in turn, and check that the simulation finds it (an hour and more)
+simulate-mutants: environment ## plant each known defect in turn, and check that the simulation finds it (under an hour on two cores)
 	$(BIN)/python -m simulation --mutants
 
 # BENCH='--beside ../other-checkout --rounds 9', for example.
