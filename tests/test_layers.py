@@ -5,6 +5,7 @@ Imports for a type checker count too. The functions of scripts/house.py read the
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from pathlib import Path
@@ -77,12 +78,20 @@ def top(name: str) -> str:
     return name.split(".")[1]
 
 
+@functools.cache
+def parsed(package: str) -> tuple[frozenset[str], tuple[house.Import, ...]]:
+    """All modules of a package and the imports between them; reading them takes seconds."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    modules = [house.module_of(file.relative_to(ROOT).as_posix(), file.read_text()) for file in files]
+    names = frozenset(module.name for module in modules)
+    return names, tuple(
+        each for module in modules for each in house.imports_of(module, names - {house.PACKAGE})
+    )
+
+
 class SimulationTests(SynchronousTestCase):
     def test_no_modules_of_the_simulation_import_each_other_in_a_circle(self) -> None:
-        files = sorted((ROOT / "simulation").rglob("*.py"))
-        modules = [house.module_of(file.relative_to(ROOT).as_posix(), file.read_text()) for file in files]
-        names = frozenset(module.name for module in modules)
-        imports = [each for module in modules for each in house.imports_of(module, names)]
+        names, imports = parsed("simulation")
         self.assertIn(
             house.Import("simulation.kernel.world", "simulation.kernel.network", house.When.RUNNING), imports
         )
@@ -91,11 +100,9 @@ class SimulationTests(SynchronousTestCase):
 
 class LayerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        files = sorted((ROOT / house.PACKAGE).rglob("*.py"))
-        modules = [house.module_of(file.relative_to(ROOT).as_posix(), file.read_text()) for file in files]
-        self.names = frozenset(module.name for module in modules if module.name != house.PACKAGE)
-        self.folders = frozenset(top(module.name) for module in modules if module.name.count(".") > 1)
-        self.imports = [each for module in modules for each in house.imports_of(module, self.names)]
+        names, self.imports = parsed(house.PACKAGE)
+        self.names = names - {house.PACKAGE}
+        self.folders = frozenset(top(name) for name in self.names if name.count(".") > 1)
 
     def upward(self) -> set[tuple[str, str]]:
         found = set()

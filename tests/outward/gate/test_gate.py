@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import hypothesis.strategies as st
@@ -103,9 +104,10 @@ class Passing(GateCase):
         self.assertEqual(self.names(), ["a", "b", "c"])
 
     def test_a_long_queue_that_fails_at_once_is_no_deep_stack(self) -> None:
+        waiting = 2 * sys.getrecursionlimit()
         gate = Gate(
             self.clock,
-            GateSettings(concurrency=1, max_queue=5000),
+            GateSettings(concurrency=1, max_queue=waiting),
             BreakerSettings(enabled=False),
             self.meter,
         )
@@ -121,7 +123,7 @@ class Passing(GateCase):
             exchange = identified()
             return Deferred.fromCoroutine(gate.process(exchange, proceed))
 
-        head, tail = send(first), [send(failing) for _ in range(5000)]
+        head, tail = send(first), [send(failing) for _ in range(waiting)]
         blocking.callback(Response(200))
         self.successResultOf(head)
         for one in tail:
