@@ -137,8 +137,9 @@ scan-tls-short: environment $(SSLYZE) ## a short TLS scan (about a minute)
 slow: environment ## run hundreds of slow clients and measure their effect on other clients (six minutes)
 	$(BIN)/python -m benchmarks.slow
 
-fuzz: environment ## feed the HTTP parser 100,000 almost valid requests (six minutes)
+fuzz: environment ## feed the HTTP parser 100,000 almost valid requests, and each operation 500 random ones (ten minutes)
 	FUZZ_EXAMPLES=100000 $(BIN)/python -m twisted.trial tests.arrival.test_fuzz
+	SCHEMATHESIS_EXAMPLES=500 $(BIN)/python -m pytest integration/test_schemathesis.py
 
 chaos: environment ## kill, stall and disconnect every part, and check the outcome of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from .http_client import ask, control
 from .processes import Processes
 
 SEED = 20210327
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "30"))
+"""Random requests for each operation, beside those of the contract's examples and limits (``make fuzz``: 500)."""
 HOME = Path(__file__).parent
 NOT_HERE = frozenset({"403", "409", "412", "429", "500", "502", "503", "504", "508"})
 """Statuses that need trouble, permissions, or header fields that are not sent here: none of them may occur."""
@@ -44,7 +47,7 @@ async def test_no_5xx_and_nothing_undocumented(processes: Processes, tmp_path: P
         f"{Path(sys.executable).with_name('schemathesis')} --config-file {HOME / 'schemathesis.toml'} run {contract}",
         f"--url {proxy.url} --tls-verify {trusted} --auth staff1:password1",
         "--phases examples,coverage,fuzzing --mode all",
-        f"--max-examples 100 --seed {SEED} --max-failures 20 --no-shrink",
+        f"--max-examples {EXAMPLES} --seed {SEED} --max-failures 20 --no-shrink",
     ]
     environment = {"SCHEMATHESIS_HOOKS": str(HOME / "schemathesis_hooks.py"), "NO_COLOR": "1"}
     ran = await processes.run("schemathesis", *" ".join(command).split(), env=environment, timeout_s=600.0)
@@ -52,6 +55,6 @@ async def test_no_5xx_and_nothing_undocumented(processes: Processes, tmp_path: P
     # The run proves nothing if the credentials became invalid on the way, or if few requests reached HOSP.
     assert (await ask(proxy.url, "GET", "/staffs/me", user="staff1")).status == 200
     by_status = (await control(hosp.control_url, "GET", "/stats"))["by_status"]
-    assert by_status["200"] + by_status["201"] > 500, by_status
+    assert by_status["200"] + by_status["201"] > 400, by_status
     answers = [line for line in proxy.records() if line["kind"] == "request"]
     assert {line["status"] // 100 for line in answers} <= {2, 3, 4}
