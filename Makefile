@@ -79,9 +79,10 @@ test-short: environment ## run the other unit tests, and measure their coverage
 	$(COVERED) report --fail-under=90
 
 # Each process runs whole modules, in the order of conftest.py. A process that ended because a test hung is not
-# restarted: it would hang in the same test.
-PROCESSES ?= 2
-test-integration: environment ## run the tests with real processes and sockets, PROCESSES (two) modules at a time
+# restarted: it would hang in the same test. One process more than two processors, because tests wait almost half of the
+# time: for faults, timers, and processes that start.
+PROCESSES ?= 3
+test-integration: environment ## run the tests with real processes and sockets, PROCESSES (three) modules at a time
 	$(BIN)/python -m pytest integration -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 \
 		-m 'not alone' --durations=40 --junitxml=$(REPORTS)/junit/integration.xml
 

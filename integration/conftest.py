@@ -25,19 +25,33 @@ async def processes(request: Any, tmp_path: Path) -> AsyncIterator[Processes]:
 
 _LONGEST_FIRST = (
     "test_consistency",
+    "test_hostile_redis",
+    "test_fates",
     "test_chaos",
+    "test_state_lock",
+    "test_database",
     "test_schemathesis",
-    "test_audit_full",
+    "test_writers_bucket",
     "test_make_run",
-    "test_large_bodies",
     "test_audit_page",
+    "test_stop",
+    "test_audit_full",
+    "test_large_bodies",
+    "test_writers_syslog",
     "test_packaging",
+    "test_shared_outage",
+    "test_status_page",
+    "test_courier",
+    "test_leaving",
     "test_everywhere",
     "test_image",
     "test_compose",
     "test_kubernetes",
 )
-"""Modules that take most of a minute or more. If they started last, the other core would have nothing to do."""
+"""Modules that take half a minute or more. If they started last, the other core would have nothing to do.
+
+Those that mostly wait stand between those that keep a core busy.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
