@@ -29,6 +29,9 @@ CALM_S: Final = 10.0
 """Seconds without a request that had to wait, after which a surge is over."""
 NEW_USUAL_S: Final = 900.0
 """A surge that lasts this long is the new usual."""
+KNOWN_S: Final = 60.0
+"""Seconds before a surge was noticed at which HOSP must have accepted a user: by then it has been going on for a while,
+and its own credentials were accepted too."""
 PER_S: Final = 2.0
 BURST: Final = 20
 """Attempts a second, and at once, that one user may make during a surge before the rest is surplus: a page of a client
@@ -110,7 +113,7 @@ class SurgeShare:
 
     def _beyond(self, whose: bytes | None, now: float) -> bool:
         """Whether this user was unknown when the surge began, or asks faster than usual."""
-        if whose is None or self.since is None or self._known.get(whose, inf) >= self.since:
+        if whose is None or self.since is None or self._known.get(whose, inf) > self.since - KNOWN_S:
             return True
         full_at = max(now, self._full_at.get(whose, now)) + 1.0 / PER_S
         if full_at - now > BURST / PER_S:

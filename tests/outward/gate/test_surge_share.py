@@ -70,6 +70,12 @@ class ShareTests(SynchronousTestCase):
         self.share.accepted(b"new", now + 5.0)  # right passwords do not help once it has begun
         self.assertTrue(self.share.is_surplus(b"new", now + 5.0, waits=True))
 
+    def test_who_was_accepted_while_it_was_not_noticed_yet_is_surplus(self) -> None:
+        now = usual(self.share, 120.0)
+        self.share.accepted(b"new", now)
+        told = self.surge(now, 20.0)
+        self.assertTrue(all(told[-400:]))
+
     def test_a_known_user_who_asks_for_everything(self) -> None:
         now = usual(self.share, 120.0)
         told = self.surge(now, 20.0, whose=STAFF[0])
@@ -243,6 +249,7 @@ class ModelTests(SynchronousTestCase):
             self.assertLessEqual(after.refused["usual"], before.refused["usual"], name)
             self.assertEqual(after.refused["usual"], 0, name)
             self.assertLess(mean(after.waits), 1.1 * mean(before.waits), name)
+            self.assertLess(mean(after.waits), 1.2, name)
             if name == "ever other credentials":
                 self.assertGreater(before.refused["usual"], 20)
                 self.assertGreater(mean(before.waits), 1.5 * mean(after.waits))
