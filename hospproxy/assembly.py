@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred
 from .chain import Chain
 from .chain_parts import ChainParts
 from .config import Settings
+from .courier.alert_exchange import AlertExchange
 from .courier.delivery import Courier
 from .courier.here import CourierHere, NoCourier
 from .courier.supervised import CourierProcess
@@ -245,7 +246,10 @@ def _trail(base: Foundations, ends: JournalEnds | None) -> _Trail:
     noted = ends or JournalEnds.make(settings.workers)
     journal = journal_for(settings, reactor, metrics, partial(noted.publish, slot), host)
     check_writers(settings, reactor, host)
-    courier = CourierProcess(settings, reactor, metrics, journal, noted, host) if slot == 0 else NoCourier()
+    if slot:
+        return _Trail(journal=journal, courier=NoCourier())
+    exchange = None if base.shared is None else AlertExchange(base.shared, host.wall)
+    courier = CourierProcess(settings, reactor, metrics, journal, noted, host, exchange)
     return _Trail(journal=journal, courier=courier)
 
 

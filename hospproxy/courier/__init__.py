@@ -11,6 +11,7 @@ Modules in reading order:
 - `messages.py`: the messages between the service and the courier process.
 - `process.py`: what the courier process runs.
 - `meter.py`: counts in the courier process, shown by the service.
+- `alert_exchange.py`: counts alerts over machines, through Redis.
 - `supervised.py`: starts, watches and restarts the courier process; what the service calls.
 - `told.py`: what the courier has reported last, and how far it is behind while it is silent.
 - `searches.py`: searches of the audit page, sent to the courier and answered there.

@@ -13,6 +13,7 @@ from ..host import REAL, Host
 from ..interfaces import IJournal, IMeter, ITrailReader
 from ..record.access_log.build_access_log import access_log_for
 from ..record.alerts.build_alerts import noticing_for
+from ..record.alerts.noticer import Claim
 from ..record.database.build_database import reader_for
 from ..record.sinks.build_sinks import Carriers, needed_from, writers_for
 from ..record.sinks.carrier import CarrierTime, Ends
@@ -72,6 +73,7 @@ class Delivery:
     :param ends: of the journals that are being written.
     :param slot: of the worker in whose process this is.
     :param pace: makes how fast each carrier goes.
+    :param claim: as for ``Noticer``.
     :raise WriterError: a sink cannot be made.
     :raise KeyFileError: the signing key cannot be used.
     """
@@ -87,10 +89,12 @@ class Delivery:
         host: Host = REAL,
         slot: int = 0,
         pace: Callable[[], JournalPace] = JournalPace,
+        claim: Claim | None = None,
     ) -> None:
         self._reactor = reactor
         self._ends = ends
-        self._noticing = noticing_for(settings, reactor, journal, meter, slot, host)
+        self._noticing = noticing_for(settings, reactor, journal, meter, slot, host, claim)
+        self.noticer = self._noticing.noticer
         writers = writers_for(settings, reactor, host)
         self._access_log = access_log_for(settings, reactor, meter, host)
         if self._access_log is not None:

@@ -72,6 +72,40 @@ class Forget(msgspec.Struct, frozen=True, tag="forget"):
     id: int
 
 
+class Elsewhere(msgspec.Struct, frozen=True, tag="elsewhere"):
+    """To the courier: what the couriers of other machines have counted.
+
+    :param values: as each has sent them in ``Subjects``; empty also while Redis is away.
+    """
+
+    values: list[bytes]
+
+
+class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
+    """To the courier: whether an alert is this machine's to raise."""
+
+    id: int
+    won: bool
+
+
+class Subjects(msgspec.Struct, frozen=True, tag="subjects"):
+    """From the courier: what its rules have counted, for the other machines."""
+
+    value: bytes
+
+
+class Claim(msgspec.Struct, frozen=True, tag="claim"):
+    """From the courier: it is about to raise an alert, unless another machine has.
+
+    :param name: of rule and subject.
+    :param lasts_s: seconds for which no machine raises it again.
+    """
+
+    id: int
+    name: str
+    lasts_s: float
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """From the courier: it follows the journals now."""
 
@@ -131,5 +165,5 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     empty: bool
 
 
-ToCourier = Start | Notice | Finish | Kept | Search | Forget
-FromCourier = Ready | WorkerLogLine | Told | Keep | Noticed | Part | Failed
+ToCourier = Start | Notice | Finish | Kept | Search | Forget | Elsewhere | Claimed
+FromCourier = Ready | WorkerLogLine | Told | Keep | Noticed | Part | Failed | Subjects | Claim

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import task
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger, globalLogBeginner
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .. import clocks, collector, privileges
@@ -45,6 +46,9 @@ from .delivery import Delivery, pause
 from .messages import (
     CHANNEL_FD,
     ENDS_FD,
+    Claim,
+    Claimed,
+    Elsewhere,
     Finish,
     Forget,
     Keep,
@@ -54,6 +58,7 @@ from .messages import (
     Ready,
     Search,
     Start,
+    Subjects,
     ToCourier,
 )
 from .meter import SentMeter
@@ -71,6 +76,10 @@ NAME: Final = "hosp-courier"
 NICE: Final = 10
 REPORT_S: Final = 1.0
 """Seconds between two reports. Each costs the service a tenth of a millisecond."""
+EXCHANGE_S: Final = 5.0
+"""Seconds between two exchanges with the other machines."""
+CLAIM_S: Final = 5.0
+"""Seconds to wait for the service's word on an alert."""
 _MOST_KEPT: Final = 10_000
 _POLL_S: Final = 0.1
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
@@ -117,6 +126,37 @@ class SentJournal:
             done.callback(None)
 
 
+class SentClaims:
+    """Asks the service whether an alert is this machine's to raise."""
+
+    def __init__(self, reactor: Any, channel: Channel) -> None:
+        self._reactor = reactor
+        self._channel = channel
+        self._number = 0
+        self._waiting: dict[int, Deferred[bool]] = {}
+
+    def claim(self, name: str, lasts_s: float) -> Deferred[bool]:
+        """Fires with whether to raise the alert; without a reply in time it is raised."""
+        self._number += 1
+        number, done = self._number, Deferred[bool]()
+        if len(self._waiting) >= _MOST_KEPT:
+            return succeed(True)
+        self._waiting[number] = done
+        self._channel.say(Claim(number, name, lasts_s))
+
+        def over(result: bool | Failure) -> bool:
+            self._waiting.pop(number, None)
+            return result if isinstance(result, bool) else True
+
+        return done.addTimeout(CLAIM_S, self._reactor).addBoth(over)
+
+    def claimed(self, message: Claimed) -> None:
+        """Take the service's reply."""
+        done = self._waiting.pop(message.id, None)
+        if done is not None:
+            done.callback(message.won)
+
+
 class CourierMain:
     """The process, from start to end.
 
@@ -128,6 +168,7 @@ class CourierMain:
         self.channel = Channel(ToCourier, self._received, lambda: leave(0))
         self._meter = SentMeter(self.channel.say)
         self._journal = SentJournal(self.channel, self._meter)
+        self._claims = SentClaims(reactor, self.channel)
         self._ends: JournalEnds | None = None
         self._settings = settings
         self._forked = settings is not None
@@ -135,6 +176,7 @@ class CourierMain:
         self._searches: Searches | None = None
         self._early: list[Search | Forget] = []
         self._reporting = task.LoopingCall(self._meter.send)
+        self._exchanging = task.LoopingCall(self._tell_subjects)
         self._background = Background(_log, "the courier failed (a bug)")
 
     def begin(self) -> None:
@@ -161,6 +203,11 @@ class CourierMain:
                 self._background.run(self._start(self._settings))
             case Kept():
                 self._journal.kept(message)
+            case Claimed():
+                self._claims.claimed(message)
+            case Elsewhere():
+                if self._delivery is not None and self._delivery.noticer is not None:
+                    self._delivery.noticer.elsewhere(message.values)
             case Search() | Forget():
                 self._early.append(message)
                 self._search()
@@ -181,6 +228,7 @@ class CourierMain:
                 self._journal,
                 self._ends.live,
                 pace=lambda: JournalPace(apart=True),
+                claim=self._claims.claim if settings.redis.enabled else None,
             )
         except Exception as error:
             if not isinstance(error, OSError | SinkError | KeyFileError):
@@ -195,7 +243,14 @@ class CourierMain:
         give_way()
         delivery.start()
         self.channel.say(Ready())
+        if settings.redis.enabled and settings.alerts.enabled and settings.audit.enabled:
+            self._exchanging.clock = self._reactor
+            self._exchanging.start(EXCHANGE_S, now=False)
         collector.end_start()
+
+    def _tell_subjects(self) -> None:
+        if self._delivery is not None and self._delivery.noticer is not None:
+            self.channel.say(Subjects(self._delivery.noticer.subjects()))
 
     def _search(self) -> None:
         """Begin the searches that have arrived; those from before the start have waited for it."""

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..background import Background
 from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
 from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
 from ..forked_process import CannotFork
@@ -26,10 +27,14 @@ from ..options.changes import changes, touches
 from ..record.sinks.build_sinks import check_writers
 from ..record.trail.ends import JournalEnds
 from . import process as courier_process
+from .alert_exchange import AlertExchange
 from .delivery import has_searches, pause
 from .messages import (
     CHANNEL_FD,
     ENDS_FD,
+    Claim,
+    Claimed,
+    Elsewhere,
     Failed,
     Finish,
     Forget,
@@ -42,6 +47,7 @@ from .messages import (
     Ready,
     Search,
     Start,
+    Subjects,
     ToCourier,
     Told,
 )
@@ -73,6 +79,7 @@ class CourierProcess:
     :param journal: keeps the records of alerts.
     :param ends: how far the journals of this machine may be read.
     :param host: forks the first process.
+    :param exchange: with other machines; None: there are none.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class CourierProcess:
         journal: IJournal,
         ends: JournalEnds,
         host: Host = REAL,
+        exchange: AlertExchange | None = None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
@@ -90,7 +98,8 @@ class CourierProcess:
         self._meter = meter
         self._journal = journal
         self._ends = ends
-        self._host = host
+        self._exchange = exchange
+        self._background = Background(_log, "counting alerts over machines failed (a bug)", meter)
         self._process: ChildProcess | None = None
         self._channel: Channel | None = None
         self._ready = self._silent = self._closing = self._stopping = self._replacing = False
@@ -273,9 +282,21 @@ class CourierProcess:
                     self._remote.received(message)
             case Noticed():
                 self._all_noticed()
+            case Subjects():
+                self._background.run(self._exchanged(message.value))
+            case Claim():
+                self._background.run(self._claimed(message))
             case Ready():
                 self._ready = True
                 _log.info("The courier follows the audit trail (pid={pid})", pid=self.pid)
+
+    async def _exchanged(self, value: bytes) -> None:
+        if self._exchange is not None:
+            self._say(Elsewhere(await self._exchange.exchange(value)))
+
+    async def _claimed(self, claim: Claim) -> None:
+        won = self._exchange is None or await self._exchange.claim(claim.name, claim.lasts_s)
+        self._say(Claimed(claim.id, won))
 
     def _keep(self, keep: Keep) -> None:
         if self._closing:

@@ -6,6 +6,7 @@ import pickle
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
@@ -16,7 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.courier.messages import (
+    Claim,
+    Claimed,
     Counted,
+    Elsewhere,
     Failed,
     Finish,
     Keep,
@@ -26,6 +30,7 @@ from hospproxy.courier.messages import (
     Ready,
     Search,
     Start,
+    Subjects,
     ToCourier,
     Told,
 )
@@ -277,6 +282,26 @@ class Alerts(Case):
         self.journal.result = lambda _: fail(RecordFailed("the disk is full"))
         process.says(Keep(7, b"{}"))
         self.assertEqual(process.heard(), [Kept(7, "the disk is full")])
+
+    def test_without_other_machines_every_alert_is_its_own(self) -> None:
+        process = self.begin()
+        process.says(Subjects(b"counted"))
+        process.says(Claim(3, "rule subject", 60.0))
+        self.assertEqual(process.heard(), [Claimed(3, True)])
+
+    def test_other_machines_are_asked_for_it(self) -> None:
+        process = self.begin()
+
+        async def exchange(value: bytes) -> list[bytes]:
+            return [value + b" elsewhere"]
+
+        async def claim(name: str, lasts_s: float) -> bool:
+            return (name, lasts_s) != ("rule subject", 60.0)
+
+        self.courier._exchange = mock.Mock(exchange=exchange, claim=claim)
+        process.says(Subjects(b"counted"))
+        process.says(Claim(3, "rule subject", 60.0))
+        self.assertEqual(process.heard(), [Elsewhere([b"counted elsewhere"]), Claimed(3, False)])
 
     def test_before_a_stop_the_rules_see_what_is_on_disk(self) -> None:
         process = self.begin()

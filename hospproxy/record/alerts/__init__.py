@@ -10,6 +10,7 @@ Modules in reading order:
 - `hour_rules.py`: rules about quiet hours and about hours that are unusual for a person.
 - `usual_rule.py`: the rule about more patients than usual for a person.
 - `learnt.py`: saves what those rules have learnt.
+- `spread.py`: what machines tell each other of their counts.
 - `noticer.py`: runs the rules on each record; writes records, log lines and metrics for alerts.
 - `follower.py`: the sink that shows the journal's records to the rules.
 - `system_alert.py`: alerts about surges, which no record triggers.

@@ -14,6 +14,7 @@ from .count_rules import (
     AlertRule,
     AnothersName,
     BreakGlass,
+    CountRule,
     FailedLoginsByAddress,
     FailedLoginsByName,
     ManyPatients,
@@ -22,7 +23,7 @@ from .follower import AlertRules
 from .hour_rules import QuietHours, UnusualHours
 from .learnt import Learnt
 from .local_time import Calendar
-from .noticer import Noticer
+from .noticer import Claim, Noticer
 from .usual_rule import MoreThanUsual
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class AlertParts:
 
     sink: AlertRules | None
     learnt: Learnt | None
+    noticer: Noticer | None = None
 
     def start(self) -> None:
         """Load what was learnt before."""
@@ -55,10 +57,17 @@ class AlertParts:
 
 
 def noticing_for(
-    settings: Settings, reactor: Any, journal: IJournal, meter: IMeter, slot: int = 0, host: Host = REAL
+    settings: Settings,
+    reactor: Any,
+    journal: IJournal,
+    meter: IMeter,
+    slot: int = 0,
+    host: Host = REAL,
+    claim: Claim | None = None,
 ) -> AlertParts:
     """The rules that the settings enable; none if alerts or the audit trail are switched off.
 
+    :param claim: as for ``Noticer``.
     :param slot: of the worker process in which they run. Each learns from the records it sees, and saves to a file of
         its own.
     """
@@ -71,7 +80,7 @@ def noticing_for(
         usual = MoreThanUsual(
             calendar, alerts.usual_patients_factor, alerts.usual_patients_min, alerts.learning_days
         )
-    rules: list[AlertRule] = _counting(alerts) if on else []
+    rules: list[AlertRule] = _counting(alerts, host.entropy(16)) if on else []
     rules += [rule for rule in (usual, hours) if rule is not None]
     if on and alerts.break_glass:
         rules.append(BreakGlass())
@@ -83,17 +92,17 @@ def noticing_for(
         learnt = Learnt(
             of_slot(settings.state_dir / FILE, slot), alerts.time_zone, worker, reactor, hours, usual
         )
-    noticer = Noticer(rules, RepeatFilter(alerts.repeat_after_s), journal, meter, host.wall)
-    return AlertParts(AlertRules(noticer) if rules else None, learnt)
+    noticer = Noticer(rules, RepeatFilter(alerts.repeat_after_s), journal, meter, host.wall, claim)
+    return AlertParts(AlertRules(noticer) if rules else None, learnt, noticer)
 
 
-def _counting(alerts: AlertsSettings) -> list[AlertRule]:
+def _counting(alerts: AlertsSettings, salt: bytes) -> list[AlertRule]:
     """The rules that count within a window; the number 0 switches a rule off."""
     failed_s = alerts.failed_logins_window_s
-    candidates: tuple[tuple[int, type, float], ...] = (
+    candidates: tuple[tuple[int, type[CountRule], float], ...] = (
         (alerts.failed_logins_by_address, FailedLoginsByAddress, failed_s),
         (alerts.failed_logins_by_name, FailedLoginsByName, failed_s),
         (alerts.patients, ManyPatients, alerts.patients_window_s),
         (alerts.anothers_name, AnothersName, alerts.anothers_name_window_s),
     )
-    return [rule(most, window_s) for most, rule, window_s in candidates if most]
+    return [rule(most, window_s, salt) for most, rule, window_s in candidates if most]

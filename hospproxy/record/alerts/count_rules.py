@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 from ...arrival.front.trust import source_of
 from .alert import Alert, in_words
-from .bounded import DistinctCounter
+from .bounded import DistinctCounter, Subject
 from .facts import RecordFacts
+
+MOST_LATEST: Final = 1000
 
 
 class AlertRule(Protocol):
@@ -27,102 +32,137 @@ class AlertRule(Protocol):
         """
 
 
-class FailedLoginsByAddress:
-    """Many failed log-ins from one address.
+class CountRule:
+    """Counts within a window what happened about a subject: here, and on machines that share a Redis.
 
-    :param most: this many failed log-ins raise an alert.
+    :param most: this many raise an alert.
     :param window_s: seconds.
+    :param salt: tells events of this process from those of others.
     """
 
-    def __init__(self, most: int, window_s: float) -> None:
+    rule: str
+    counts_events = True
+    """Each event counts; else each different key."""
+
+    def __init__(self, most: int, window_s: float, salt: bytes = b"") -> None:
         self._most, self._window_s = most, window_s
-        self._failed = DistinctCounter(most, window_s)
+        self.counter = DistinctCounter(most, window_s, salt=salt if self.counts_events else b"")
         self._numbers = count()
+        self._latest: OrderedDict[str, tuple[Subject, RecordFacts]] = OrderedDict()
+        self._over: set[str] = set()
+
+    @abstractmethod
+    def subject(self, facts: RecordFacts) -> Subject | None:
+        """Return whom such facts concern; None: nobody."""
+
+    def key(self, facts: RecordFacts) -> Subject:  # noqa: ARG002 - each event is one more
+        """Return what is counted."""
+        return next(self._numbers)
+
+    @abstractmethod
+    def alert(self, subject: Subject, facts: RecordFacts, number: int) -> Alert:
+        """Word the alert."""
 
     def concerns(self, facts: RecordFacts) -> bool:
-        return facts.failed_login and bool(facts.address)
+        return self.subject(facts) is not None
 
     def observe(self, facts: RecordFacts, now: float) -> Alert | None:
-        if not facts.failed_login or not facts.address:
+        subject = self.subject(facts)
+        if subject is None:
             return None
-        source = source_of(facts.address)
-        failed = self._failed.add(source, next(self._numbers), now)
-        if failed < self._most:
-            return None
+        number = self.counter.add(subject, self.key(facts), now)
+        self._latest[str(subject)] = subject, facts
+        self._latest.move_to_end(str(subject))
+        if len(self._latest) > MOST_LATEST:
+            self._latest.popitem(last=False)
+        return None if number < self._most else self.alert(subject, facts, number)
+
+    def told(self, elsewhere: Mapping[str, frozenset[int]], now: float) -> list[Alert]:
+        """Take what other machines have counted; return the alerts that the sums raise.
+
+        :param elsewhere: hashes of what is counted, by subject.
+        """
+        self.counter.tell(elsewhere, now)
+        found, over = [], set()
+        for name in elsewhere.keys() & self._latest.keys():
+            subject, facts = self._latest[name]
+            number = self.counter.count(subject, now)
+            if number < self._most:
+                continue
+            over.add(name)
+            # Once for each rise above the limit, and not for what ``observe`` has reported.
+            if name not in self._over and self.counter.own(subject, now) < self._most:
+                found.append(self.alert(subject, facts, number))
+        self._over = over
+        return found
+
+
+class FailedLoginsByAddress(CountRule):
+    """Many failed log-ins from one address."""
+
+    rule = "failed-logins-address"
+
+    def subject(self, facts: RecordFacts) -> Subject | None:
+        return source_of(facts.address) if facts.failed_login and facts.address else None
+
+    def alert(self, subject: Subject, facts: RecordFacts, number: int) -> Alert:
         return Alert(
-            rule="failed-logins-address",
-            subject=source,
-            text=f"{failed} failed log-ins from {source} within {in_words(self._window_s)}.",
+            rule=self.rule,
+            subject=subject,
+            text=f"{number} failed log-ins from {subject} within {in_words(self._window_s)}.",
             facts=facts,
-            count=failed,
+            count=number,
             window_s=self._window_s,
         )
 
 
-class FailedLoginsByName:
+class FailedLoginsByName(CountRule):
     """Many failed log-ins for one name.
 
     The name is counted by its HMAC: people type passwords into name fields.
-
-    :param most: this many failed log-ins raise an alert.
-    :param window_s: seconds.
     """
 
-    def __init__(self, most: int, window_s: float) -> None:
-        self._most, self._window_s = most, window_s
-        self._failed = DistinctCounter(most, window_s)
-        self._numbers = count()
+    rule = "failed-logins-name"
 
-    def concerns(self, facts: RecordFacts) -> bool:
-        return facts.failed_login and bool(facts.who.get("name_hmac"))
+    def subject(self, facts: RecordFacts) -> Subject | None:
+        return (facts.who.get("name_hmac") or None) if facts.failed_login else None
 
-    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
-        if not facts.failed_login or not (pseudonym := facts.who.get("name_hmac")):
-            return None
-        failed = self._failed.add(pseudonym, next(self._numbers), now)
-        if failed < self._most:
-            return None
+    def alert(self, subject: Subject, facts: RecordFacts, number: int) -> Alert:
         # The record holds a claimed name only if HOSP has accepted that name before.
-        name = facts.who.get("name") or f"one name that HOSP has not accepted (HMAC {pseudonym[:16]})"
+        name = facts.who.get("name") or f"one name that HOSP has not accepted (HMAC {str(subject)[:16]})"
         return Alert(
-            rule="failed-logins-name",
-            subject=pseudonym,
-            text=f"{failed} failed log-ins for {name} within {in_words(self._window_s)}, the last from"
+            rule=self.rule,
+            subject=subject,
+            text=f"{number} failed log-ins for {name} within {in_words(self._window_s)}, the last from"
             f" {facts.address}.",
             facts=facts,
             who=facts.who,
-            count=failed,
+            count=number,
             window_s=self._window_s,
         )
 
 
-class ManyPatients:
-    """One person opened many patients, by a limit that is the same for everyone.
+class ManyPatients(CountRule):
+    """One person opened many patients, by a limit that is the same for everyone."""
 
-    :param most: this many distinct patients raise an alert.
-    :param window_s: seconds.
-    """
+    rule = "many-patients"
+    counts_events = False
 
-    def __init__(self, most: int, window_s: float) -> None:
-        self._most, self._window_s = most, window_s
-        self._patients = DistinctCounter(most, window_s)
+    def subject(self, facts: RecordFacts) -> Subject | None:
+        return None if facts.patient is None else facts.person
 
-    def concerns(self, facts: RecordFacts) -> bool:
-        return facts.person is not None and facts.patient is not None
+    def key(self, facts: RecordFacts) -> Subject:
+        assert facts.patient is not None
+        return facts.patient
 
-    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
-        if facts.person is None or facts.patient is None:
-            return None
-        patients = self._patients.add(facts.person, facts.patient, now)
-        if patients < self._most:
-            return None
+    def alert(self, subject: Subject, facts: RecordFacts, number: int) -> Alert:
         return Alert(
-            rule="many-patients",
-            subject=facts.person,
-            text=f"{facts.called} opened {patients} patients or more within {in_words(self._window_s)}.",
+            rule=self.rule,
+            subject=subject,
+            text=f"{facts.called} opened {number} patients or more within {in_words(self._window_s)}.",
             facts=facts,
             who=facts.who,
-            count=patients,
+            count=number,
             window_s=self._window_s,
         )
 
@@ -146,34 +186,22 @@ class BreakGlass:
         )
 
 
-class AnothersName:
-    """A person sent records that name somebody else as their author.
+class AnothersName(CountRule):
+    """A person sent records that name somebody else as their author."""
 
-    :param most: this many such records raise an alert.
-    :param window_s: seconds.
-    """
+    rule = "anothers-name"
 
-    def __init__(self, most: int, window_s: float) -> None:
-        self._most, self._window_s = most, window_s
-        self._claims = DistinctCounter(most, window_s)
-        self._numbers = count()
+    def subject(self, facts: RecordFacts) -> Subject | None:
+        return facts.person if facts.anothers_name else None
 
-    def concerns(self, facts: RecordFacts) -> bool:
-        return facts.anothers_name and facts.person is not None
-
-    def observe(self, facts: RecordFacts, now: float) -> Alert | None:
-        if not facts.anothers_name or facts.person is None:
-            return None
-        claims = self._claims.add(facts.person, next(self._numbers), now)
-        if claims < self._most:
-            return None
-        times = "a record" if claims == 1 else f"{claims} records"
+    def alert(self, subject: Subject, facts: RecordFacts, number: int) -> Alert:
+        times = "a record" if number == 1 else f"{number} records"
         return Alert(
-            rule="anothers-name",
-            subject=facts.person,
+            rule=self.rule,
+            subject=subject,
             text=f"{facts.called} sent {times} in another's name within {in_words(self._window_s)}.",
             facts=facts,
             who=facts.who,
-            count=claims,
+            count=number,
             window_s=self._window_s,
         )

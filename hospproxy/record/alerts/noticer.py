@@ -12,11 +12,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...interfaces import IJournal, IMeter
+from . import spread
 from .alert import Alert
 from .bounded import RepeatFilter
-from .count_rules import AlertRule
+from .count_rules import AlertRule, CountRule
 from .facts import RecordFacts, facts_of
 
+Claim = Callable[[str, float], Deferred[bool]]
 _HOUR_S = 3600.0
 _QUARTER_S = 900.0
 _MOST_HERE = 10_000
@@ -50,6 +52,7 @@ class Noticer:
     :param rules: in the order in which they run.
     :param journal: keeps the alerts' records.
     :param wall: seconds since the epoch.
+    :param claim: asks whether this machine raises an alert, or another one has; None: there are no others.
     """
 
     _log = Logger()
@@ -61,12 +64,14 @@ class Noticer:
         journal: IJournal,
         meter: IMeter,
         wall: Callable[[], float],
+        claim: Claim | None = None,
     ) -> None:
         self._rules = tuple(rules)
         self._repeats = repeats
         self._journal = journal
         self._meter = meter
         self._wall = wall
+        self._claim = claim
         self._quarter = -1
         self._here: set[int | str] = set()
         self._recent: deque[float] = deque(maxlen=_MOST_RECENT)
@@ -161,13 +166,42 @@ class Noticer:
         withheld = self._repeats.withheld(alert, now)
         if withheld is None:
             return
+        if self._claim is None:
+            self._raise(alert, withheld)
+            return
+        lasts_s = max(self._repeats.repeat_after_s, alert.silent_s)
+        claimed = self._claim(f"{alert.rule} {alert.subject}", lasts_s)
+        raised = claimed.addCallback(lambda won: self._raise(alert, withheld) if won else None)
+        if not raised.called:
+            self._keeping.append(raised)
+
+    def _raise(self, alert: Alert, withheld: int) -> Deferred[None]:
         raised = self._wall()
         self._recent.append(raised)
         self._meter.count("alerts_total", rule=alert.rule)
         self._log.warn("alert {rule}: {text}", rule=alert.rule, text=alert.text)
         kept = self._journal.append(alert.record(raised, withheld)).addErrback(self._not_kept)
-        if not kept.called:
+        if self._claim is None and not kept.called:
             self._keeping.append(kept)
+        return kept
+
+    def subjects(self) -> bytes:
+        """Return what the other machines need in order to count with this one: the hottest subjects, bounded."""
+        return spread.packed(self._counting, self._wall())
+
+    def elsewhere(self, values: Sequence[bytes]) -> None:
+        """Take what the other machines have returned from ``subjects``, and raise the alerts of the sums."""
+        now = self._wall()
+        for rule, counted in spread.unpacked(self._counting, values):
+            try:
+                for alert in rule.told(counted, now):
+                    self._tell(alert, now)
+            except Exception as error:  # as in _show
+                self._complain(f"{type(rule).__name__}: {type(error).__name__}")
+
+    @property
+    def _counting(self) -> list[CountRule]:
+        return [rule for rule in self._rules if isinstance(rule, CountRule)]
 
     def _not_kept(self, failure: Failure) -> None:
         self._meter.count("noticing_failures_total")

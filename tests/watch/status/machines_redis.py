@@ -39,8 +39,7 @@ class FiguresWorker:
         self.vault = SmallVault()
 
     def key(self, kind: str, data: bytes | None = None) -> bytes:
-        assert data is None
-        return b"{p}:" + kind.encode()
+        return b"{p}:" + kind.encode() + (b"" if data is None else b":" + data)
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Any]) -> list[Any]:
         if self.redis.away:
