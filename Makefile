@@ -42,8 +42,8 @@ run: python ## start a stand-in HOSP and the proxy in front of it, and print com
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python ## install everything that tests and linters need into .venv, and nothing else
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint,docs --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd,kustomize \
-		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint,docs --need node=nodejs,npm,curl,git,chromium,ruby,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server,promtool,systemd-analyze=systemd,kustomize \
+		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser --npm integration/axios
 
 agent: environment ## prepare a CI agent: install what a build needs besides, or say what is missing
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need docker=docker.io,git

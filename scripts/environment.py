@@ -39,6 +39,7 @@ WHY = {
     "redis-server": "is shared by workers and machines in tests",
     "rsyslog": "receives audit records in tests",
     "rsyslog-gnutls": "lets rsyslog receive them with TLS",
+    "ruby": "runs an example for clients in tests",
     "slowhttptest": "sends slow requests in tests",
     "systemd": "checks the units in deploy/systemd",
     "testssl.sh": "scans the TLS of the proxy in tests",
