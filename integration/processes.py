@@ -169,6 +169,7 @@ class Proxy(Running):
     plain_port: int = 0
     admin_port: int = 0
     state: Path = Path()
+    config: Path = Path()
 
     @property
     def url(self) -> str:
@@ -273,6 +274,7 @@ class Processes:
         *,
         options: str = "",
         top: str = "",
+        listener: str = "",
         state: Path | None = None,
         port: int | None = None,
         admin_port: int | None = None,
@@ -283,6 +285,7 @@ class Processes:
         :param options: tables (TOML) at the end of its file, other than ``[[listeners]]``, ``[upstream]``,
             ``[admin]``.
         :param top: keys at the top of its file.
+        :param listener: keys of the ``https://`` listener.
         :param state: a folder that was used before; a fresh one otherwise.
         :param within: a command that runs the command line after it, to limit it.
         """
@@ -290,8 +293,8 @@ class Processes:
         ports = {"plain_port": free_port(), "admin_port": admin_port or free_port()}
         proxy = Proxy("hospproxy", port=port or free_port(), **ports)
         proxy.state = state or self.folder / f"state-{number}"
-        file = self.folder / f"hospproxy-{number}.toml"
-        file.write_text(proxy_options(proxy, upstream, top, options))
+        proxy.config = file = self.folder / f"hospproxy-{number}.toml"
+        file.write_text(proxy_options(proxy, upstream, top, options, listener))
         if within:
             self.start(proxy, [*within, *twistd_command(), "hospproxy", "--config", str(file)])
         else:
@@ -334,7 +337,7 @@ class Processes:
             raise ProcessFailed("\n".join(failed))
 
 
-def proxy_options(proxy: Proxy, upstream: str, top: str = "", options: str = "") -> str:
+def proxy_options(proxy: Proxy, upstream: str, top: str = "", options: str = "", listener: str = "") -> str:
     """The options file of a proxy with its ports."""
     return f"""
 state_dir = {json.dumps(str(proxy.state))}
@@ -343,6 +346,7 @@ state_dir = {json.dumps(str(proxy.state))}
 url = {json.dumps(upstream)}
 [[listeners]]
 url = "https://127.0.0.1:{proxy.port}"
+{listener}
 [[listeners]]
 url = "http://127.0.0.1:{proxy.plain_port}"
 plain = "serve"

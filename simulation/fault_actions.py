@@ -28,11 +28,14 @@ class Stage(Protocol):
     def running(self, machine: int) -> list[Any]:
         """Processes of a machine."""
 
+    def couriers(self, machine: int) -> list[Any]:
+        """Courier processes of a machine."""
+
     def stay_down(self, machine: int, seconds: float) -> None:
         """Start nothing on a machine for a while."""
 
     def links(self, where: str) -> list[Any]:
-        """Links of the network: of ``clients``, ``hosp`` or ``redis`` with each machine."""
+        """Links of the network: of ``clients``, ``hosp``, ``redis`` or ``sink`` with each machine."""
 
 
 def strike(stage: Stage, fault: Fault) -> None:
@@ -50,6 +53,17 @@ def _kill(stage: Stage, fault: Fault, where: str) -> None:
         if where == "seam":
             # Counted from now on; if the process never reaches it, the fault does not happen.
             seam = fault.args["seam"]
+            process.kill_at(seam, process.reached().get(seam, 0) + fault.args["nth"])
+        else:
+            process.kill()
+
+
+def _courier(stage: Stage, fault: Fault, _: str) -> None:
+    """Kill the courier alone, now or at a seam; its service goes on."""
+    for process in stage.couriers(fault.machine):
+        seam = fault.args.get("seam", "")
+        if seam:
+            # Counted from now on; if the courier never reaches it, the fault does not happen.
             process.kill_at(seam, process.reached().get(seam, 0) + fault.args["nth"])
         else:
             process.kill()
@@ -139,6 +153,6 @@ def _behind(stage: Stage, fault: Fault, _: str) -> None:
 
 
 _STRIKES: Mapping[str, Callable[[Stage, Fault, str], None]] = {
-    "kill": _kill, "power": _power, "restart": _restart, "clock": _clock, "disk": _disk, "delay": _delay,
-    "reset": _reset, "split": _split, "hosp": _hosp, "redis": _redis, "behind": _behind,
+    "kill": _kill, "courier": _courier, "power": _power, "restart": _restart, "clock": _clock, "disk": _disk,
+    "delay": _delay, "reset": _reset, "split": _split, "hosp": _hosp, "redis": _redis, "behind": _behind,
 }  # fmt: skip

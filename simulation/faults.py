@@ -30,6 +30,15 @@ SEAMS = (
     "before cache",
 )
 
+COURIER_SEAMS = (
+    "event", "event", "event", "before audit-files", "after audit-files", "open audit-files", "write audit-files",
+    "sync audit-files", "rename audit-files", "unlink audit-files", "before audit-index", "after audit-index",
+    "open audit-index", "write audit-index", "sync audit-index", "rename audit-index", "unlink audit-index",
+    "before audit-http", "after audit-http", "write audit-http", "sync audit-http", "rename audit-http",
+    "after audit-database", "write audit-database", "rename audit-database", "write audit-alert-rules",
+)  # fmt: skip
+"""Of the process that does everything with records after the journal."""
+
 
 @frozen
 class Fault:
@@ -103,11 +112,13 @@ def draw(seed: int, shape: str | None = None, busy_s: float = 240.0, habits: tup
     calm_at = busy_s * 0.8
     few = habits or tuple(name for name in ALL_HABITS if chance.random() < 0.7)
     plan = Plan(seed, shape, busy_s, calm_at)
+    # A stream of its own: a world without a courier stays as it is.
+    has_courier, deaths = _courier(random.Random(f"courier|{seed}"), plan)
     return evolve(
         plan,
         hosp=_hosp(chance, seed, calm_at),
-        world=_world(chance),
-        faults=_faults(chance, plan),
+        world=_world(chance) | has_courier,
+        faults=tuple(sorted((*_faults(chance, plan), *deaths), key=lambda fault: fault.at)),
         errands=tuple(plan_errands(chance, busy_s, chance.choice((0.3, 0.6, 1.0)), few)),
     )
 
@@ -148,6 +159,15 @@ def _faults(chance: random.Random, plan: Plan) -> tuple[Fault, ...]:
     chosen = [drawer for drawer in drawers if chance.random() < 0.35]
     found = [fault for drawer in chosen for fault in drawer(chance, plan)]
     return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _courier(chance: random.Random, plan: Plan) -> tuple[dict[str, Any], list[Fault]]:
+    """Whether a courier process follows the journal, with an index or without, and what happens to it."""
+    if chance.random() >= 0.2:
+        return {}, []
+    found = _courier_deaths(chance, plan) if chance.random() < 0.7 else []
+    found += _sink_troubles(chance, plan) if chance.random() < 0.4 else []
+    return {"courier": True, "index": chance.random() < 0.5}, found
 
 
 def _moment(chance: random.Random, plan: Plan) -> float:
@@ -293,11 +313,34 @@ def _slow_disk(chance: random.Random, plan: Plan) -> list[Fault]:
     return [Fault(2.0, "disk slow", _machine(chance, plan), plan.calm_at - 5.0)]
 
 
+def _courier_deaths(chance: random.Random, plan: Plan) -> list[Fault]:
+    """The courier dies alone: at any event, while it packs, fills the index, saves how far a sink has come."""
+    found = []
+    for _ in range(chance.choice((4, 8, 16))):
+        seam = chance.choice(COURIER_SEAMS)
+        args = {"seam": seam, "nth": chance.randint(1, 400) if seam == "event" else chance.randint(1, 3)}
+        at = round(chance.uniform(3.0, plan.calm_at), 3)
+        found.append(Fault(at, "courier dies", _machine(chance, plan), 0.0, args))
+    return found
+
+
+def _sink_troubles(chance: random.Random, plan: Plan) -> list[Fault]:
+    """The way to the receiver of records is cut, or breaks."""
+    found = []
+    for _ in range(chance.choice((1, 3))):
+        kind = chance.choice(("reset sink", "split sink", "delay sink"))
+        args: dict[str, Any] = {"max_s": 8.0} if kind.startswith("delay") else {}
+        lasts = 0.0 if kind.startswith("reset") else round(chance.uniform(1.0, 15.0), 3)
+        at = round(chance.uniform(3.0, plan.calm_at - 16.0), 3)
+        found.append(Fault(at, kind, _machine(chance, plan), lasts, args))
+    return found
+
+
 DRAWERS: Mapping[str, Drawer] = {
     "deaths": _deaths, "clocks": _clocks, "disks": _disks, "networks": _networks, "outages": _outages,
     "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
     "HOSP's clock": _clock_of_hosp, "passwords behind": _passwords_behind, "slow disk": _slow_disk,
     "early outage": _early_outage, "silences": _silences, "often behind": _often_behind,
-    "kills in the ledger": _kills_in_the_ledger,
+    "kills in the ledger": _kills_in_the_ledger, "courier's deaths": _courier_deaths, "sinks": _sink_troubles,
 }  # fmt: skip
 """Kinds of faults by name, for scenes; those that an ordinary world may have are in `_faults`."""

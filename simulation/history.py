@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -207,14 +208,78 @@ class Life:
 
 
 @frozen
+class CourierLife:
+    """The courier of a machine ``started``, ``ended`` or was ``killed``."""
+
+    at: float
+    machine: str
+    what: str
+    pid: int = 0
+    exit: int | None = None
+
+
+@frozen
 class Recorded:
-    """A line of a machine's audit trail, as found on its disk at the end."""
+    """A line of a machine's audit trail, as found on its disk at the end.
+
+    :param line: its hash; empty for one that cannot be read.
+    """
 
     at: float
     machine: str
     file: str
     number: int
     record: Mapping[str, Any] | None
+    line: str = ""
+
+
+@frozen
+class Due:
+    """A line that was on a machine's disk long before the end: it has to be in each sink, and in the index if closed.
+
+    :param closed: its file was not the newest of its journal.
+    """
+
+    at: float
+    machine: str
+    file: str
+    seq: int
+    line: str
+    closed: bool
+
+
+@frozen
+class Delivered:
+    """A receiver has stored a record.
+
+    :param line: the hash of its line.
+    """
+
+    at: float
+    machine: str
+    sink: str
+    journal: str
+    seq: int
+    line: str
+
+
+@frozen
+class Indexed:
+    """A row of a machine's index of the audit trail, as found at the end."""
+
+    at: float
+    machine: str
+    file: str
+    seq: int
+
+
+@frozen
+class Left:
+    """A file in a machine's audit folder at the end. What packing has not finished shows here."""
+
+    at: float
+    machine: str
+    name: str
 
 
 @frozen
@@ -246,7 +311,12 @@ Event = (
     | Credentials
     | Trouble
     | Life
+    | CourierLife
     | Recorded
+    | Due
+    | Delivered
+    | Indexed
+    | Left
     | Unhandled
     | Measured
 )
@@ -254,7 +324,8 @@ Kind = TypeVar("Kind")
 _KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        Premises, Asked, Told, Broke, Committed, InHand, Credentials, Trouble, Life, Recorded, Unhandled, Measured,
+        Premises, Asked, Told, Broke, Committed, InHand, Credentials, Trouble, Life, CourierLife, Recorded, Due,
+        Delivered, Indexed, Left, Unhandled, Measured,
     )
 }  # fmt: skip
 
@@ -264,6 +335,8 @@ class History:
     """All events so far; add with `add`, query with `of`."""
 
     events: list[Event] = field(factory=list)
+    _by_kind: dict[type[Any], list[Any]] = field(factory=dict, init=False, repr=False, eq=False)
+    _sorted: list[Event] = field(factory=list, init=False, repr=False, eq=False)
 
     def add(self, event: Event) -> None:
         """Append an event."""
@@ -271,7 +344,10 @@ class History:
 
     def of(self, kind: type[Kind]) -> Iterator[Kind]:
         """All events of a kind, oldest first."""
-        return (event for event in self.events if isinstance(event, kind))
+        for event in islice(self.events, len(self._sorted), None):
+            self._by_kind.setdefault(type(event), []).append(event)
+            self._sorted.append(event)
+        return iter(self._by_kind.get(kind, ()))
 
     @property
     def premises(self) -> Premises:

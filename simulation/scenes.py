@@ -29,6 +29,7 @@ class Scene:
     :param rate: errands a second.
     :param mean_s: mean time that HOSP takes.
     :param even: only its habits occur, all equally often.
+    :param settle_s: seconds that the world goes on after its last errand.
     :param settles: whether the world goes on until everything has settled, with last looks.
     """
 
@@ -40,6 +41,7 @@ class Scene:
     busy_s: float = 70.0
     rate: float = 0.6
     mean_s: float = 0.5
+    settle_s: float = 60.0
     settles: bool = False
     even: bool = False
 
@@ -174,6 +176,14 @@ SCENES: Mapping[str, Scene] = {
     ),
     "mistakes": Scene(("mistake", "held"), rate=1.0),
     "huge ids": Scene(("note", "read"), {"error_after": 0.4}, world={"huge_id": True}, args=_SAME_NOTE),
+    "courier": Scene(
+        ("read", "note", "edit"), {}, ("courier's deaths", "courier's deaths", "sinks"),
+        {"courier": True, "index": True}, busy_s=60.0, rate=3.0, mean_s=0.1, settle_s=160.0,
+    ),
+    "courier and service": Scene(
+        ("read", "note", "edit"), {}, ("courier's deaths", "deaths", "disks", "sinks"),
+        {"courier": True, "index": True}, busy_s=60.0, rate=3.0, mean_s=0.1, settle_s=160.0,
+    ),
     "lost notes that others change": Scene(
         ("note", "meddle"), {"reset_after": 0.3, "late_reset": 0.3}, world={"imported": True}, rate=1.2,
         args={"note": {"patient": 1, "then_delete": False}, "meddle": {"patient": 1}}, even=True),
@@ -191,7 +201,7 @@ def scene_of(name: str, seed: int, shape: str = "one") -> Plan:
         plan,
         faults=_faults(chance, plan, scene),
         errands=tuple(_errands(chance, scene)),
-        settle_s=SETTLE_S if scene.settles else 60.0,
+        settle_s=SETTLE_S if scene.settles else scene.settle_s,
     )
 
 

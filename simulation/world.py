@@ -15,17 +15,19 @@ from .clients.errand_plan import LISTS, NAMES, NOTES, PATIENTS
 from .clients.habits import HABITS, Errand
 from .clients.more_habits import MORE
 from .clients.people import Hospital, Person, Wish
-from .collection import open_writes, trail
+from .collection import due, indexed, left, open_writes, trail
 from .fault_actions import strike
 from .faults import SETTLE_S, Fault, Plan
-from .history import History, Life, Premises, Unhandled
+from .history import CourierLife, History, Life, Premises, Unhandled
 from .hosp.behaviour import DEFINITE
 from .hosp.server import START, Hosp
+from .receiver import Receiver
 
 HOSP_ADDRESS = "10.0.0.1"
 CLIENTS_ADDRESS = "10.0.1.1"
 MACHINE_ADDRESSES = ("10.0.2.1", "10.0.2.2")
 REDIS_ADDRESS = "10.0.3.1"
+RECEIVER_ADDRESS = "10.0.4.1"
 _WATCH_S = 1.0
 OPTIONS = """
 state_dir = "{state}"
@@ -38,6 +40,7 @@ plain = "serve"
 url = "http://10.0.0.1:3000"
 [audit]
 commit = "thread"
+{rotate}
 [admin]
 enabled = false
 [status]
@@ -45,8 +48,19 @@ enabled = false
 [audit_database]
 enabled = {index}
 {redis}
+{sink}
 {more}
 """
+_SMALL_FILES = "rotate_bytes = 65536"
+"""So that a short world packs and indexes some."""
+_SINK = f"""
+[audit_http]
+enabled = true
+url = "http://{RECEIVER_ADDRESS}/records"
+timeout_s = 10.0
+"""
+_DUE_S = 200.0
+"""Seconds before the end at which everything on disk is due at the sinks by the end, or less in a short world."""
 
 
 class World:
@@ -76,6 +90,11 @@ class World:
         ]
         self.redis = None if plan.shape == "one" else self._redis()
         self.hosp = self._hosp(world)
+        self.has_courier = bool(world.get("courier"))
+        if self.has_courier:
+            host = simulation.host("receiver", RECEIVER_ADDRESS)
+            names = {machine.address: machine.name for machine in self.machines}
+            Receiver(host.reactor, RECEIVER_ADDRESS, self.history, names, self._stream, plan.calm_at)
         self.hospital = Hospital(
             self.clients.reactor, self.history, list(MACHINE_ADDRESSES[: plan.machines]), self._stream
         )
@@ -98,6 +117,8 @@ class World:
         end = self.plan.busy_s + self.plan.settle_s
         if self.plan.settle_s >= SETTLE_S:
             self.later(end - 150.0, self._last_looks)
+        if self.has_courier:
+            self.later(end - min(_DUE_S, self.plan.settle_s / 2), self._note_due)
         self.simulation.run_until(end)
         self._collect()
         return self.history
@@ -110,6 +131,11 @@ class World:
         """Processes of a machine."""
         return list(self.machines[machine].processes.values())
 
+    def couriers(self, machine: int) -> list[Any]:
+        """Courier processes of a machine."""
+        found = [process.courier for process in self.running(machine) if process.courier is not None]
+        return [courier for courier in found if courier.running]
+
     def stay_down(self, machine: int, seconds: float) -> None:
         """Start nothing on a machine for a while."""
         self._down_until[machine] = self.simulation.seconds() + seconds
@@ -121,13 +147,18 @@ class World:
             if self.simulation.seconds() >= self._down_until.get(number, 0.0):
                 for slot in range(2 if self.plan.shape == "workers" else 1):
                     if slot not in slots:
-                        process = machine.start(self._options(number), slot)
+                        process = machine.start(self._options(number), slot, has_courier=self.has_courier)
                         self._slots[process.pid, number] = slot
         self.later(_WATCH_S, self._watch)
 
     def links(self, where: str) -> list[Any]:
-        """Links between machines and the clients, HOSP or Redis."""
-        other = {"clients": CLIENTS_ADDRESS, "hosp": HOSP_ADDRESS, "redis": REDIS_ADDRESS}[where]
+        """Links between machines and the clients, HOSP, Redis, or the receiver of records."""
+        other = {
+            "clients": CLIENTS_ADDRESS,
+            "hosp": HOSP_ADDRESS,
+            "redis": REDIS_ADDRESS,
+            "sink": RECEIVER_ADDRESS,
+        }[where]
         return [self.simulation.network.between(machine.address, other) for machine in self.machines]
 
     def _strike(self, fault: Fault) -> None:
@@ -145,7 +176,8 @@ class World:
         place = self.machines[machine]
         return OPTIONS.format(
             state=place.state_dir, address=place.address, redis=redis, workers=workers,
-            index=str(self.plan.world.get("index", False)).lower(), more=budget + self.plan.world.get("options", ""),
+            index=str(self.plan.world.get("index", False)).lower(), rotate=_SMALL_FILES if self.has_courier else "",
+            sink=_SINK if self.has_courier else "", more=budget + self.plan.world.get("options", ""),
         )  # fmt: skip
 
     def _hosp(self, world: Mapping[str, Any]) -> Hosp:
@@ -202,6 +234,11 @@ class World:
 
         self._go(looking())
 
+    def _note_due(self) -> None:
+        for machine in self.machines:
+            for each in due(Path(machine.state_dir) / "audit", machine.name, self.simulation.seconds()):
+                self.history.add(each)
+
     def _collect(self) -> None:
         """Collect what the kernel and the disks show at the end."""
         now = self.simulation.seconds()
@@ -210,6 +247,11 @@ class World:
                 process.kill()
             for line in trail(Path(machine.state_dir) / "audit", machine.name, now):
                 self.history.add(line)
+            if self.has_courier:
+                for file in left(Path(machine.state_dir) / "audit", machine.name, now):
+                    self.history.add(file)
+                for row in indexed(Path(machine.state_dir) / "audit-index", machine.name, now):
+                    self.history.add(row)
             if self.plan.settle_s < SETTLE_S:
                 continue
             for measured in open_writes(Path(machine.state_dir), machine.name, now):
@@ -217,6 +259,8 @@ class World:
         for entry in self.simulation.entries:
             if entry.kind in ("start", "end"):
                 self.history.add(life_of(entry, now))
+            elif entry.kind in ("courier start", "courier end"):
+                self.history.add(courier_life_of(entry))
         for error in self.simulation.errors:
             self.history.add(Unhandled(error.time, error.process, error.words))
 
@@ -234,6 +278,14 @@ def life_of(entry: Any, end: float) -> Life:
     if entry.time >= end and what == "killed":
         what = "over"
     return Life(entry.time, machine, what, int(pid), entry.fields.get("status"))
+
+
+def courier_life_of(entry: Any) -> CourierLife:
+    """The start or end of a courier, from the kernel's log."""
+    machine, _, pid = entry.fields["process"].partition("/")
+    ends = "killed" if entry.fields.get("why") in ("kill", "power") else "ended"
+    what = "started" if entry.kind == "courier start" else ends
+    return CourierLife(entry.time, machine, what, int(pid), entry.fields.get("status"))
 
 
 def _last_writes(name: str) -> tuple[Wish, ...]:

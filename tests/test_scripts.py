@@ -23,6 +23,7 @@ from check_repository import (  # noqa: E402
     short_first_lines,
     tracked,
 )
+from environment import uv_requirement, uv_variables  # noqa: E402
 from repeat_tests import failures, run_once  # noqa: E402
 
 JENKINSFILE = (ROOT / "Jenkinsfile").read_text()
@@ -136,7 +137,7 @@ class GuideTests(SynchronousTestCase):
         )
 
 
-class EnvironmentTests(SynchronousTestCase):
+class ReasonTests(SynchronousTestCase):
     """scripts/environment.py says what it installs, and why."""
 
     def test_every_package_of_the_makefile_has_a_reason(self) -> None:
@@ -208,3 +209,40 @@ Ran 2 tests in 0.001s
                 "tests.test_x.Tests.test_other: twisted.trial.unittest.FailTest: None",
             ],
         )
+
+
+class EnvironmentTests(SynchronousTestCase):
+    """uv installs in place of pip, so it has to find the same packages in the same places."""
+
+    def test_the_stronger_setting_of_pip_counts(self) -> None:
+        settings = r"""
+:env:.find-links='/wheels'
+:env:.timeout='180'
+global.cert='/etc/ssl/all.crt'
+global.find-links='/other'
+global.constraint='/etc/one.txt\n/etc/two.txt'
+global.index-url='https://mirror.example/simple'
+install.index-url='https://inner.example/simple'
+freeze.exclude='pip'
+"""
+        wanted = {
+            "UV_FIND_LINKS": "/wheels",
+            "SSL_CERT_FILE": "/etc/ssl/all.crt",
+            "UV_CONSTRAINT": "/etc/one.txt /etc/two.txt",
+            "UV_DEFAULT_INDEX": "https://inner.example/simple",
+        }
+        self.assertEqual(uv_variables(settings), wanted)
+
+    def test_no_settings(self) -> None:
+        self.assertEqual(uv_variables(""), {})
+
+    def test_what_uv_cannot_be_told_is_left_to_pip(self) -> None:
+        for line in (
+            "global.proxy='inner.example:3128'",
+            "install.only-binary=':all:'",
+            ":env:.client-cert='/own'",
+        ):
+            self.assertIsNone(uv_variables(f"global.timeout='60'\n{line}\n"), line)
+
+    def test_it_is_the_uv_that_make_lock_uses(self) -> None:
+        self.assertRegex(uv_requirement((ROOT / "setup.cfg").read_text()), r"^uv >= [\d.]+, < [\d.]+$")

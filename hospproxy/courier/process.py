@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import frozen
 from twisted.internet import task
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger, globalLogBeginner
@@ -32,6 +33,7 @@ from ..channel import Channel, LogForwarder, SingleProtocolFactory
 from ..errors import RecordFailed
 from ..folders import make_private, remove_left
 from ..forked_process import log_only_to, name_process
+from ..host import REAL, Host
 from ..interfaces import IJournal
 from ..record.alerts.build_alerts import FILE as LEARNT
 from ..record.sinks.build_sinks import SinkError
@@ -151,21 +153,80 @@ class SentClaims:
         return done.addTimeout(CLAIM_S, self._reactor).addBoth(over)
 
     def claimed(self, message: Claimed) -> None:
-        """Take the service's reply."""
+        """Pass the service's reply to the alert that waits for it."""
         done = self._waiting.pop(message.id, None)
         if done is not None:
             done.callback(message.won)
+
+
+def inherited_ends(workers: int) -> JournalEnds:
+    """Use the memory with the journals' ends that this process has inherited.
+
+    :raise OSError: the descriptor is of something else.
+    """
+    return JournalEnds.at(ENDS_FD, workers)
+
+
+def cannot_start(error: Exception) -> None:
+    """Say on stderr why the courier cannot start, and end the process."""
+    if not is_expected(error):
+        traceback.print_exc()
+    print(f"it cannot start: {error}", file=sys.stderr)
+    leave(1)
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an operator can mend what keeps the courier from starting: a disk, an option, a key."""
+    return isinstance(error, OSError | SinkError | KeyFileError)
+
+
+def give_way() -> None:
+    """Let requests go first: lower this process's priority for processor and disk.
+
+    Only once it has started: until then sinks and alerts wait for it.
+    """
+    with suppress(OSError):
+        os.nice(NICE)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, 1, 0, _LOWEST_BEST_EFFORT)
+
+
+@frozen(slots=True, kw_only=True)
+class OwnProcess:
+    """What the courier does with the process that it runs in. The simulation hands in another.
+
+    :param ends: returns the memory with the journals' ends, for so many workers.
+    :param cannot_start: ends the process after an error at its start.
+    :param give_way: lowers its priority.
+    :param leave: ends it at once, with an exit status.
+    """
+
+    ends: Callable[[int], JournalEnds] = inherited_ends
+    cannot_start: Callable[[Exception], None] = cannot_start
+    give_way: Callable[[], None] = give_way
+    leave: Callable[[int], None] = leave
 
 
 class CourierMain:
     """The process, from start to end.
 
     :param settings: of the service that it was forked from; None in an interpreter of its own.
+    :param host: the system.
+    :param own: the process.
     """
 
-    def __init__(self, reactor: Any, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings | None = None,
+        host: Host = REAL,
+        own: OwnProcess = OwnProcess(),
+    ) -> None:
         self._reactor = reactor
-        self.channel = Channel(ToCourier, self._received, lambda: leave(0))
+        self._host = host
+        self._own = own
+        self.channel = Channel(ToCourier, self._received, lambda: own.leave(0))
         self._meter = SentMeter(self.channel.say)
         self._journal = SentJournal(self.channel, self._meter)
         self._claims = SentClaims(reactor, self.channel)
@@ -190,6 +251,10 @@ class CourierMain:
         privileges.harden()
         self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, SingleProtocolFactory(self.channel))
         os.close(CHANNEL_FD)
+        self.report()
+
+    def report(self) -> None:
+        """Report to the service from now on; its channel may connect later."""
         self._reporting.clock = self._reactor
         self._reporting.start(REPORT_S)
 
@@ -214,12 +279,12 @@ class CourierMain:
             case Notice():
                 self._background.run(self._notice(message.within_s))
             case Finish():
-                self._background.run(self._finish(message.within_s), lambda _outcome: leave(0))
+                self._background.run(self._finish(message.within_s), lambda _outcome: self._own.leave(0))
 
     async def _start(self, settings: Settings) -> None:
         """Wait until an earlier courier has ended, then follow the journals."""
         try:
-            self._ends = JournalEnds.at(ENDS_FD, settings.workers)
+            self._ends = self._own.ends(settings.workers)
             await self._lock(settings.audit_path)
             self._delivery = delivery = Delivery(
                 settings,
@@ -227,26 +292,27 @@ class CourierMain:
                 self._meter,
                 self._journal,
                 self._ends.live,
+                host=self._host,
                 pace=lambda: JournalPace(apart=True),
                 claim=self._claims.claim if settings.redis.enabled else None,
             )
         except Exception as error:
-            if not isinstance(error, OSError | SinkError | KeyFileError):
-                traceback.print_exc()
-            print(f"it cannot start: {error}", file=sys.stderr)
-            leave(1)
+            self._own.cannot_start(error)
+            return
         if delivery.reader is not None:
             self._searches = Searches(delivery.reader, self.channel.say)
             self._search()
         # Each worker used to learn for itself. What worker 0 has learnt goes on.
         remove_left([settings.state_dir / LEARNT], 1)
-        give_way()
+        self._own.give_way()
         delivery.start()
         self.channel.say(Ready())
         if settings.redis.enabled and settings.alerts.enabled and settings.audit.enabled:
             self._exchanging.clock = self._reactor
             self._exchanging.start(EXCHANGE_S, now=False)
         collector.end_start()
+
+        self._host.settle()
 
     def _tell_subjects(self) -> None:
         if self._delivery is not None and self._delivery.noticer is not None:
@@ -294,18 +360,6 @@ class CourierMain:
                 return True
             os.close(lock)  # its process has died
         return False
-
-
-def give_way() -> None:
-    """Let requests go first: lower this process's priority for processor and disk.
-
-    Only once it has started: until then sinks and alerts wait for it.
-    """
-    with suppress(OSError):
-        os.nice(NICE)
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, 1, 0, _LOWEST_BEST_EFFORT)
 
 
 def run(settings: Settings | None = None) -> int:

@@ -1,14 +1,14 @@
 """What the parts of the simulated system ask of each other. Each part imports this and the parts below it.
 
-From the ground up: `link`, `reactor`, `connection`, `network`; `disk` and `threads`; `process`, `machine`, `redis`,
-`world`. Where a part calls another one that stands above it, it names an interface of this module.
+From the ground up: `link`, `reactor`, `connection`, `network`; `disk`, `threads` and `index`; `child`, `process`,
+`machine`, `redis`, `world`. Where a part calls another one that stands above it, it names an interface of this module.
 """
 
 from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,6 +113,9 @@ class ProcessMachine(Protocol):
     def since_boot(self) -> float:
         """Monotonic seconds that its processes share."""
 
+    def new_pid(self) -> int:
+        """Number for the next process."""
+
     def remove(self, pid: int) -> None:
         """A process has ended."""
 
@@ -121,8 +124,11 @@ class SimulatedProcess(Protocol):
     """A process, as its reactor, its threads and its disk see it."""
 
     pid: int
+    name: str
     running: bool
+    counts_events: bool
     task: str
+    on_end: Callable[[int | None], None]
     connections: list[sqlite3.Connection]
 
     @property
@@ -136,6 +142,18 @@ class SimulatedProcess(Protocol):
 
     def keep(self, made: object) -> None:
         """Keep an object for as long as the simulation goes on."""
+
+    def kill(self) -> None:
+        """kill -9."""
+
+    def die(self, why: str, status: int | None) -> None:
+        """End it at once."""
+
+    def spawn(self, protocol: Any, descriptors: Mapping[int, int | str]) -> None:
+        """Start a courier."""
+
+    def adopt(self, factory: Any) -> None:
+        """Connect a protocol to the courier that was started last."""
 
     def must_live(self) -> None:
         """Check that it is alive."""

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from hospproxy.arrival.listeners import place_of
 from hospproxy.config import Settings
+from hospproxy.record.trail.ends import JournalEnds
 from hospproxy.service import build
 from hospproxy.worker_identity import ONLY, Seat
 
@@ -73,21 +74,30 @@ class Machine(Host):
         world.calls.add(self.disk)
         self.processes: dict[int, Process] = {}
         self._sockets: dict[tuple[str, int], SharedSocket] = {}
+        self._ends: JournalEnds | None = None
         self._pid = 100
         self._booted = 0.0
 
-    def start(self, options: str, slot: int = 0, boot_s: float = 0.5) -> Process:
+    def start(
+        self, options: str, slot: int = 0, boot_s: float = 0.5, *, has_courier: bool = False
+    ) -> Process:
         """Start the proxy. It boots after ``boot_s`` seconds, so that a seam can be set first.
 
         :param options: the text of an options file; the state folder is the machine's.
         :param slot: with ``workers`` above 1 in the options: which of them this is.
+        :param has_courier: what follows the audit journal runs in a process of its own.
         """
-        return self.start_with(settings_of(options, self.state_dir), slot, boot_s)
+        return self.start_with(settings_of(options, self.state_dir), slot, boot_s, has_courier=has_courier)
 
-    def start_with(self, settings: Settings, slot: int = 0, boot_s: float = 0.5) -> Process:
+    def start_with(
+        self, settings: Settings, slot: int = 0, boot_s: float = 0.5, *, has_courier: bool = False
+    ) -> Process:
         """Start the proxy with settings that were read elsewhere; the state folder is the machine's."""
         settings = evolve(settings, state_dir=self.state_dir)
-        seat = Seat(slot, cast("Any", self._shared(settings)), ()) if settings.workers > 1 else ONLY
+        seat = ONLY
+        if settings.workers > 1:
+            ends = self._shared_ends(settings.workers) if has_courier else None
+            seat = Seat(slot, cast("Any", self._shared(settings)), (), ends=ends)
 
         def main(process: Process) -> None:
             process.service = build(settings, process.reactor, seat, host=process.host())
@@ -95,7 +105,7 @@ class Machine(Host):
             process.service.privilegedStartService()
             process.service.startService()
 
-        return self.run(main, boot_s, settings.drain_s)
+        return self.run(main, boot_s, settings.drain_s, has_courier=has_courier)
 
     def since_boot(self) -> float:
         """Monotonic seconds that its processes share. They restart at a power cut."""
@@ -108,20 +118,38 @@ class Machine(Host):
         path.write_bytes(content)
         path.chmod(0o600)
 
-    def run(self, main: Callable[[Process], object], boot_s: float = 0.0, drain_s: float = 0.0) -> Process:
+    def run(
+        self,
+        main: Callable[[Process], object],
+        boot_s: float = 0.0,
+        drain_s: float = 0.0,
+        *,
+        has_courier: bool = False,
+    ) -> Process:
         """Run another program, such as a command that reads the disk.
 
         :param main: called in the process after ``boot_s`` seconds.
         """
-        self._pid += 1
         self.world.network.down.discard(self.address)
-        process = self.processes[self._pid] = Process(self, self._pid, main, drain_s)
+        pid = self.new_pid()
+        process = self.processes[pid] = Process(self, pid, main, drain_s, has_courier=has_courier)
         process.boot(boot_s)
         return process
+
+    def new_pid(self) -> int:
+        """Number for the next process."""
+        self._pid += 1
+        return self._pid
 
     def remove(self, pid: int) -> None:
         """A process has ended."""
         self.processes.pop(pid, None)
+
+    def _shared_ends(self, workers: int) -> JournalEnds:
+        """The memory that a supervisor gives to all of its workers."""
+        if self._ends is None:
+            self._ends = JournalEnds.make(workers)
+        return self._ends
 
     def _shared(self, settings: Settings) -> tuple[SharedSocket, ...]:
         places = [place_of(each.url) for each in settings.listeners]
@@ -140,4 +168,5 @@ class Machine(Host):
         for process in list(self.processes.values()):
             process.die("power", None)
         self._booted = self.world.seconds()
+        self._ends = None
         self.world.soon(self.disk.power_cut)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import sqlite3
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hospproxy import signals
+from hospproxy.forked_process import CannotFork
 from hospproxy.host import Host
 
+from .child import BOOT_S, Courier
 from .death import Killed
-from .index import NoIndex
+from .index import ColumnsHere, NoIndex
 from .interfaces import ProcessMachine
 from .options import contract_of
 from .reactor import VirtualReactor
@@ -34,6 +36,10 @@ class Process:
 
     :param main: what it runs first; SystemExit ends it.
     :param drain_s: seconds that requests in flight get when it stops.
+    :param parent: that has started it; it dies with its parent.
+    :param has_courier: it gives what follows the journal to a process of its own.
+    :ivar courier: which is that process.
+    :ivar on_end: called with the exit status at its end.
     :ivar service: what a stop ends first, if there is one.
 
     :ivar running: until its end, however it comes.
@@ -43,7 +49,13 @@ class Process:
     """
 
     def __init__(
-        self, machine: ProcessMachine, pid: int, main: Callable[[Process], object], drain_s: float = 0.0
+        self,
+        machine: ProcessMachine,
+        pid: int,
+        main: Callable[[Process], object],
+        drain_s: float = 0.0,
+        parent: Process | None = None,
+        has_courier: bool = False,
     ) -> None:
         world = machine.world
         self.machine = machine
@@ -54,6 +66,9 @@ class Process:
         self.output = ""
         self.task = ""
         self.service: Any = None
+        self.courier: Process | None = None
+        self.on_end: Callable[[int | None], None] = lambda _status: None
+        self.counts_events = False
         self.connections: list[sqlite3.Connection] = []
         self.reactor = VirtualReactor(world.events, world.network, machine.address, self.name)
         self.reactor.process = self
@@ -61,6 +76,9 @@ class Process:
         self.reactor.on_end = lambda: self.die("exit", 0)
         self._main = main
         self._drain_s = drain_s
+        self._parent = parent
+        self._has_courier = has_courier
+        self._channel: Courier | None = None
         self._kept: list[object] = []
         self._reached: dict[str, int] = {}
         self._plans: dict[tuple[str, int], Callable[[], object]] = {}
@@ -77,12 +95,13 @@ class Process:
         """Kill it when it reaches a seam for the nth time.
 
         A seam is ``before NAME`` or ``after NAME`` of a task of a thread (ledger, cache, audit, ring, audit-files …),
-        or ``write NAME`` or ``sync NAME`` within such tasks.
+        or ``write NAME`` or ``sync NAME`` within such tasks. ``event`` is each event of the process.
         """
         self.at(seam, nth, self.kill)
 
     def at(self, seam: str, nth: int, action: Callable[[], object]) -> None:
-        """Run an action when it reaches a seam for the nth time, counted from its start."""
+        """Run an action when it reaches a seam for the nth time, counted from its start; events from now on."""
+        self.counts_events = self.counts_events or seam == "event"
         self._plans[seam, nth] = action
 
     def stop(self) -> Deferred[int | None]:
@@ -113,6 +132,22 @@ class Process:
         """Start, after a while."""
         self.reactor.callLater(after_s, self._boot)
 
+    def spawn(self, protocol: Any, descriptors: Mapping[int, int | str]) -> None:
+        """Start the courier, the only other program that a process of the proxy starts."""
+
+        def start(main: Callable[[Process], object]) -> Process:
+            self.courier = Process(self.machine, self.machine.new_pid(), main, parent=self)
+            self.courier.boot(BOOT_S)
+            return self.courier
+
+        self._channel = Courier(self, protocol, descriptors, start)
+
+    def adopt(self, factory: Any) -> None:
+        """Connect a protocol to the courier that was started last: of its socket pair."""
+        channel, self._channel = self._channel, None
+        assert channel is not None
+        channel.ours.begin(factory.buildProtocol(None))
+
     # Called by the simulated system
 
     def random(self, name: str) -> random.Random:
@@ -134,6 +169,8 @@ class Process:
     def forget(self) -> None:
         """Drop its objects; the report of its end stays."""
         self.service = None
+        self.courier = self._parent = self._channel = None
+        self.on_end = lambda _status: None
         self._kept.clear()
         self._plans.clear()
         self._waiting.clear()
@@ -156,7 +193,7 @@ class Process:
         return dict(self._reached)
 
     def _boot(self) -> None:
-        self.machine.world.log("start", process=self.name)
+        self.machine.world.log("start" if self._parent is None else "courier start", process=self.name)
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said):
@@ -183,11 +220,12 @@ class Process:
             pid=lambda: self.pid,
             worker=lambda _reactor, name: VirtualWorker(self, name),
             ring=lambda _reactor: VirtualRing(self),
-            index=lambda _reactor, _setup: NoIndex(),
+            index=lambda _reactor, setup: NoIndex() if self._parent is None else ColumnsHere(self, setup),
             install_signals=lambda _reactor, _reload, _stop_s: None,
             load_contract=contract_of,
             settle=lambda: None,
-            has_courier=False,
+            fork=_no_fork,
+            has_courier=self._has_courier,
         )
 
     def die(self, why: str, status: int | None) -> None:
@@ -199,9 +237,11 @@ class Process:
             return
         self.running = False
         self.exit = status
+        if self.courier is not None:
+            self.courier.die(why if why == "power" else "kill", None)
         reactor, world = self.reactor, self.machine.world
         reactor.alive = False
-        world.log("end", process=self.name, why=why, status=status)
+        world.log("end" if self._parent is None else "courier end", process=self.name, why=why, status=status)
         for port in list(reactor.ports):
             port.close()
         for end in list(reactor.ends):
@@ -215,3 +255,9 @@ class Process:
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             world.events.after(0.0, None, done.callback, status)
+        self.on_end(status)
+
+
+def _no_fork(*_: object) -> NoReturn:
+    """Let the service start a new interpreter: the code of a fork is that of the operating system."""
+    raise CannotFork

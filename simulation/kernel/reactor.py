@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -154,6 +154,26 @@ class VirtualReactor(Owner):
     ) -> IConnector:
         self.must_live()
         return self.network.connect(self, host, port, factory, timeout)
+
+    # The courier: a process, and a socket pair with it
+
+    def spawnProcess(
+        self,
+        processProtocol: Any,
+        executable: str,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        childFDs: Mapping[int, int | str],
+    ) -> None:
+        self.must_live()
+        assert self.process is not None
+        assert "hospproxy.courier.process" in args
+        self.process.spawn(processProtocol, childFDs)
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: object, factory: Any) -> None:
+        self.must_live()
+        assert self.process is not None
+        self.process.adopt(factory)
 
 
 def _unexpected(failure: Failure) -> None:

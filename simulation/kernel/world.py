@@ -137,6 +137,8 @@ class Simulation:
         assert function is not None
         self._running = True
         try:
+            if self.current is not None and (process := self.current.process) and process.counts_events:
+                process.reach("event")
             function(*arguments, **keywords)
         except Killed:
             pass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import catalogue, mended
+from . import after_journal, catalogue, mended
 from .injection import Mutant, plant
 
-MUTANTS: Mapping[str, Mutant] = {**catalogue.MUTANTS, **mended.MUTANTS}
+MUTANTS: Mapping[str, Mutant] = {**catalogue.MUTANTS, **mended.MUTANTS, **after_journal.MUTANTS}
 
 __all__ = ["MUTANTS", "Mutant", "plant"]

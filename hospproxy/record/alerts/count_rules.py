@@ -56,12 +56,12 @@ class CountRule:
         """Return whom such facts concern; None: nobody."""
 
     def key(self, facts: RecordFacts) -> Subject:  # noqa: ARG002 - each event is one more
-        """Return what is counted."""
+        """Return the value whose occurrences are counted."""
         return next(self._numbers)
 
     @abstractmethod
     def alert(self, subject: Subject, facts: RecordFacts, number: int) -> Alert:
-        """Word the alert."""
+        """Write the text of the alert for people."""
 
     def concerns(self, facts: RecordFacts) -> bool:
         return self.subject(facts) is not None
