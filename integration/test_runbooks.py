@@ -6,20 +6,18 @@ The pages are tried at one time, each with processes of its own: most of the tim
 from __future__ import annotations
 
 import contextlib
-import datetime
 import getpass
 import http.client
 import json
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -27,11 +25,11 @@ from hospproxy.watch.status.history import VERSION
 from tests.arrival.certificates import TestAuthority
 from tests.handbook_pages import RUNBOOKS
 
-from .http_client import Answer, ask, basic, control, script, unverified
+from .handbook_site import Site
+from .http_client import basic, control, script, unverified
 from .machines import QUICK, key_file
-from .page_operator import Operator, operator_of
 from .postgresql import PostgreSQL
-from .processes import Hosp, Processes, Proxy
+from .processes import Processes
 from .small_disk import small_disk
 from .test_fates import until
 from .test_guarantees import NOTE
@@ -46,91 +44,10 @@ SEE, SAFE, DO, OVER, AFTER = (
 )
 
 
-@define(eq=False)
-class Site:
-    """A stand-in HOSP, a proxy in front of it that ``systemctl`` can stop and start, and an operator with a page.
-
-    :param options: of the proxy, as for ``Processes.proxy``.
-    """
-
-    name: str
-    processes: Processes
-    hosp: Hosp
-    proxy: Proxy
-    options: Mapping[str, Any]
-    values: dict[str, str] = field(factory=dict)
-    services: dict[str, Any] = field(factory=dict)
-    within: tuple[str, ...] = ()
-    before: str = ""
-    _operator: Operator | None = None
-
-    @classmethod
-    async def open(cls, name: str, processes: Processes, *hosp_options: str, **options: Any) -> Site:
-        """Start HOSP and the proxy."""
-        hosp = await processes.hosp(*hosp_options)
-        proxy = await processes.proxy(hosp.url, **options)
-        await proxy.until_said("hospproxy serves")
-        site = cls(name, processes, hosp, proxy, options)
-        began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)
-        site.values = {
-            "PROXY": proxy.url,
-            "ADMIN": proxy.admin_url,
-            "HOSP": hosp.url,
-            "STATE": str(proxy.state),
-            "LOGIN": "staff1:password1",
-            "BEGAN": f"{began:%Y-%m-%d %H:%M}",
-        }
-        site.services["hospproxy"] = site.service
-        return site
-
-    async def page(self, *headings: str) -> None:
-        """Run the commands below some headings of the page."""
-        if self._operator is None:
-            self._operator = operator_of(
-                RUNBOOKS / f"{self.name}.md",
-                self.processes,
-                self.values,
-                log=lambda: self.before + self.proxy.log,
-                services=self.services,
-                within=self.within,
-            )
-        for heading in headings:
-            await self._operator.section(heading)
-
-    def end(self) -> None:
-        """Check that no command of the page was left out."""
-        assert self._operator is not None
-        self._operator.end()
-
-    async def service(self, verb: str) -> None:
-        """Do to the proxy what ``systemctl`` was told."""
-        if verb == "reload":
-            self.proxy.signal("HUP")
-            return
-        if self.proxy.status is None:
-            await self.proxy.stop()
-        if verb in ("start", "restart"):
-            self.before += self.proxy.log
-            ports = {"port": self.proxy.port, "admin_port": self.proxy.admin_port}
-            options = {**self.options, "state": self.proxy.state}
-            self.proxy = await self.processes.proxy(self.hosp.url, **options, **ports)
-
-    def ask(
-        self, method: str, path: str, *document: Any, user: str = "staff1", **more: Any
-    ) -> Deferred[Answer]:
-        return ask(self.proxy.url, method, path, *document, user=user, **more)
-
-    async def gauge(self, line: str) -> bool:
-        """Whether /metrics has a line that begins so."""
-        told = (await ask(self.proxy.admin_url, "GET", "/metrics")).body.decode()
-        return any(each.startswith(line) for each in told.splitlines())
-
-    async def until_gauge(self, line: str) -> None:
-        await until(lambda: self.gauge(line), line)
-
-
 async def hosp_down(processes: Processes) -> Site:
-    site = await Site.open("hosp-down", processes, options="[cache.lifetimes]\nlistHospitals = 0.1\n")
+    site = await Site.open(
+        RUNBOOKS / "hosp-down.md", processes, options="[cache.lifetimes]\nlistHospitals = 0.1\n"
+    )
     assert (await site.ask("GET", "/hospitals")).status == 200
     await control(site.hosp.control_url, "POST", "/offline", {"offline": True})
 
@@ -139,32 +56,32 @@ async def hosp_down(processes: Processes) -> Site:
         return await site.gauge("hospproxy_breaker_open 1")
 
     await until(away, "the breaker opens")
-    await site.page(SEE, SAFE, DO)
+    await site.run(SEE, SAFE, DO)
     await control(site.hosp.control_url, "POST", "/offline", {"offline": False})
     await site.until_gauge("hospproxy_breaker_open 0")
     await site.proxy.until_said("to closed")
-    await site.page(OVER, AFTER)
+    await site.run(OVER, AFTER)
     return site
 
 
 async def hosp_slow(processes: Processes) -> Site:
     slow = ("--delay", "fixed:1.5", "--places", "1")
     top, options = "deadline_s = 4.0\n", "[gate]\nconcurrency = 1\nslow_s = 3.0\n"
-    site = await Site.open("hosp-slow", processes, *slow, top=top, options=options)
+    site = await Site.open(RUNBOOKS / "hosp-slow.md", processes, *slow, top=top, options=options)
     site.values["CONFIG"] = str(site.proxy.config)
     asked = [site.ask("GET", f"/patients/{number}") for number in range(1, 13)]
     await site.proxy.until_said("for want of a slot")
-    await site.page(SEE, SAFE, DO)
+    await site.run(SEE, SAFE, DO)
     await gatherResults(asked)
     await site.until_gauge("hospproxy_gate_waiting 0")
-    await site.page(OVER, AFTER)
+    await site.run(OVER, AFTER)
     return site
 
 
 def _learnt(state: Path) -> None:
-    """Leave figures as of a moment ago: usual are five requests a second."""
+    """Leave figures as of a moment ago: usual is one request a second."""
     state.mkdir(mode=0o700)
-    usual = {"traffic": [1500.0, 300.0, 1.0, 1000.0]}
+    usual = {"traffic": [300.0, 300.0, 1.0, 1000.0]}
     saved = {"v": VERSION, "at": time.time(), "rings": {}, "usual": usual}
     (state / "status.json").write_text(json.dumps(saved))
 
@@ -172,17 +89,17 @@ def _learnt(state: Path) -> None:
 async def surge(processes: Processes) -> Site:
     state = processes.folder / "surge"
     _learnt(state)
-    site = await Site.open("surge", processes, state=state)
+    site = await Site.open(RUNBOOKS / "surge.md", processes, state=state)
     going = True
 
     def load() -> None:
-        """Some twenty requests a second on one connection: four times the usual."""
+        """Some eight requests a second on one connection."""
         connection = http.client.HTTPSConnection("127.0.0.1", site.proxy.port, context=unverified())
         with contextlib.closing(connection):
             while going:
                 connection.request("GET", "/hospitals", headers={"Authorization": basic("staff1")})
                 connection.getresponse().read()
-                time.sleep(0.04)
+                time.sleep(0.12)
 
     loading = deferToThread(load)
     try:
@@ -190,9 +107,9 @@ async def surge(processes: Processes) -> Site:
     finally:
         going = False
     await loading
-    await site.page(SEE, SAFE, DO)
+    await site.run(SEE, SAFE, DO)
     await site.proxy.until_said("surge ends (traffic)")
-    await site.page(OVER, AFTER)
+    await site.run(OVER, AFTER)
     return site
 
 
@@ -200,7 +117,9 @@ async def disk_full(processes: Processes) -> Site:
     state = processes.folder / "disk-full"
     disk = await small_disk(processes, state / "audit")
     options = f"[audit]\nreserve_bytes = {256 << 10}\n"
-    site = await Site.open("disk-full", processes, options=options, state=state, within=disk.within)
+    site = await Site.open(
+        RUNBOOKS / "disk-full.md", processes, options=options, state=state, within=disk.within
+    )
     site.within = tuple(disk.within)
     garbage = state / "audit" / "filler"
     site.values["GARBAGE"] = str(garbage)
@@ -213,10 +132,10 @@ async def disk_full(processes: Processes) -> Site:
         return answer.status == 503 and await site.gauge("hospproxy_record_disk_full 1")
 
     await until(full, "the disk is full")
-    await site.page(SEE, SAFE, DO)
+    await site.run(SEE, SAFE, DO)
     if not disk.within:
         disk.free(site.proxy)
-    await site.page(OVER, AFTER)
+    await site.run(OVER, AFTER)
     return site
 
 
@@ -226,13 +145,13 @@ async def redis_gone(processes: Processes) -> Site:
     async def service(_: str) -> None:
         await redis.start()
 
-    site = await Site.open("redis-gone", processes, options=redis.section(QUICK))
+    site = await Site.open(RUNBOOKS / "redis-gone.md", processes, options=redis.section(QUICK))
     site.values["REDIS"] = redis.url
     site.services["redis-server"] = service
     await site.until_gauge("hospproxy_redis_up 1")
     redis.kill()
     await site.until_gauge("hospproxy_redis_up 0")
-    await site.page(SEE, SAFE, DO, OVER, AFTER)
+    await site.run(SEE, SAFE, DO, OVER, AFTER)
     return site
 
 
@@ -245,14 +164,14 @@ async def postgresql_gone(processes: Processes) -> Site:
             await server.start()
 
         options = f'[audit_database]\nurl = "{server.url()}"\n'
-        site = await Site.open("postgresql-gone", processes, options=options)
+        site = await Site.open(RUNBOOKS / "postgresql-gone.md", processes, options=options)
         site.values["DATABASE"] = server.url().replace("+psycopg", "")
         site.services["postgresql"] = service
         await site.until_gauge('hospproxy_record_writer_up{writer="database"} 1')
         server.kill()
         assert (await site.ask("GET", "/hospitals")).status == 200
         await site.until_gauge('hospproxy_record_writer_up{writer="database"} 0')
-        await site.page(SEE, SAFE, DO, OVER, AFTER)
+        await site.run(SEE, SAFE, DO, OVER, AFTER)
         await site.proxy.stop()
     finally:
         server.remove()
@@ -265,7 +184,7 @@ async def certificate_expiring(processes: Processes) -> Site:
     old, key = authority.issue("hosp.example.org", days=3).write(place, "hosp")
     new = authority.issue("hosp.example.org", days=90).write(place / "new", "hosp")
     options = f'certificate_file = "{old}"\nprivate_key_file = "{key}"\n'
-    site = await Site.open("certificate-expiring", processes, listener=options)
+    site = await Site.open(RUNBOOKS / "certificate-expiring.md", processes, listener=options)
     site.values |= {
         "PROXY": f"127.0.0.1:{site.proxy.port}",
         "CERTIFICATE": str(old),
@@ -273,12 +192,12 @@ async def certificate_expiring(processes: Processes) -> Site:
         "NEW_CERTIFICATE": str(new[0]),
         "NEW_KEY": str(new[1]),
     }
-    await site.page(SEE, SAFE, DO, OVER, AFTER)
+    await site.run(SEE, SAFE, DO, OVER, AFTER)
     return site
 
 
 async def breach_suspected(processes: Processes) -> Site:
-    site = await Site.open("breach-suspected", processes)
+    site = await Site.open(RUNBOOKS / "breach-suspected.md", processes)
     site.values |= {
         "EVIDENCE": str(processes.folder / "evidence"),
         "SINCE": site.values["BEGAN"],
@@ -292,12 +211,12 @@ async def breach_suspected(processes: Processes) -> Site:
         answer = await site.ask("GET", "/hospitals", user="staff3", password="guess")
         assert answer.status in (401, 429)
     await site.proxy.until_said("alert failed-logins-name")
-    await site.page(SEE, SAFE, DO, OVER, AFTER)
+    await site.run(SEE, SAFE, DO, OVER, AFTER)
     return site
 
 
 async def outcome_unknown(processes: Processes) -> Site:
-    site = await Site.open("outcome-unknown", processes, top="deadline_s = 3.5\n")
+    site = await Site.open(RUNBOOKS / "outcome-unknown.md", processes, top="deadline_s = 3.5\n")
     await site.ask("GET", "/patients/7")
     await script(site.hosp.control_url, "reset_after", method="POST")
     reads = {"error_before": 1.0, "only_methods": ["GET"], "only_paths": ["/notes"]}
@@ -305,14 +224,14 @@ async def outcome_unknown(processes: Processes) -> Site:
     told = await site.ask("POST", "/notes", NOTE)
     assert told.json()["outcome"] == "unknown", told
     site.values |= {"REFERENCE": told.json()["reference"], "PATIENT": "7"}
-    await site.page(SEE, SAFE)
+    await site.run(SEE, SAFE)
     await control(site.hosp.control_url, "POST", "/faults", {})
-    await site.page(DO, OVER, AFTER)
+    await site.run(DO, OVER, AFTER)
     return site
 
 
 async def restore_from_backup(processes: Processes) -> Site:
-    site = await Site.open("restore-from-backup", processes)
+    site = await Site.open(RUNBOOKS / "restore-from-backup.md", processes)
     backup = processes.folder / "backup"
     site.values |= {"BACKUP": str(backup), "SERVICE_USER": getpass.getuser()}
     assert (await site.ask("POST", "/notes", NOTE)).status == 201
@@ -330,14 +249,14 @@ async def restore_from_backup(processes: Processes) -> Site:
     site.proxy.signal("KILL")
     await site.proxy.exit_status()
     shutil.rmtree(site.proxy.state)
-    await site.page(SEE, SAFE, DO, OVER, AFTER)
+    await site.run(SEE, SAFE, DO, OVER, AFTER)
     return site
 
 
 async def machine_lost(processes: Processes) -> Site:
     redis = await processes.redis()
     top, options = key_file(processes.folder), redis.section(QUICK + "vanished_s = 8.0\n")
-    site = await Site.open("machine-lost", processes, top=top, options=options)
+    site = await Site.open(RUNBOOKS / "machine-lost.md", processes, top=top, options=options)
     lost = await processes.proxy(site.hosp.url, top=top, options=options)
     await site.until_gauge('hospproxy_sharing_members{state="live"} 2')
 
@@ -349,7 +268,7 @@ async def machine_lost(processes: Processes) -> Site:
     lost.signal("KILL")
     await lost.exit_status()
     await site.until_gauge('hospproxy_sharing_members{state="vanished"} 1')
-    await site.page(SEE, SAFE, DO, OVER, AFTER)
+    await site.run(SEE, SAFE, DO, OVER, AFTER)
     return site
 
 

@@ -37,7 +37,7 @@ class Block:
         """Whether the output is what the page says."""
         if self.expected is None:
             return True
-        return re.fullmatch(pattern(self.expected), output.strip(), re.DOTALL) is not None
+        return re.fullmatch(pattern(self.expected), output.replace("\r", "").strip(), re.DOTALL) is not None
 
 
 @frozen
