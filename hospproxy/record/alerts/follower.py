@@ -39,8 +39,8 @@ class AlertRules:
         for line in batch.lines:
             found = known(line)
             if found is not None:
-                time, request_id, seen = found
-                observe_seen(seen, _made_at(time), request_id)
+                time_ms, request_id, seen = found
+                observe_seen(seen, None if time_ms is None else time_ms / 1000, request_id.decode())
             elif any(kind in line for kind in _PLAIN):
                 record = record_of(line)
                 if "kind" in record:  # not so for a damaged line, which must not block the others

@@ -122,6 +122,7 @@ class RowEncoder:
     def __init__(self) -> None:
         self._alike = alike.AlikeLines(_rest_of_row)
         self._encode = msgspec.json.Encoder().encode
+        self._stem, self._stem_bytes = "", b""
 
     def row(self, line: bytes, stem: str, seq: int, place: int) -> tuple[bytes, tuple[SetMember, ...]]:
         """What ``entry_of`` returns, the row encoded; a field that is missing has no value."""
@@ -129,9 +130,13 @@ class RowEncoder:
         if found is None:
             entry, members = entry_of(line, stem, seq, place)
             return self._encode(entry) + b"\n", members
-        time, request_id, rest = found
+        time_ms, request_id, rest = found
+        if time_ms is None or time_ms < 0:
+            time_ms = 0
+        if stem is not self._stem:  # of thousands of lines in a row it is the same object
+            self._stem, self._stem_bytes = stem, stem.encode()
         return b'{"time_ms":%d,"stem":"%b","seq":%d,"place":%d,"request_id":"%b",%b' % (
-            _time(time), stem.encode(), seq, place, request_id.encode(), rest,
+            time_ms, self._stem_bytes, seq, place, request_id, rest,
         ), ()  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +22,9 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 
 _NEAR = 1 << 18
 """Bytes that are rather read than jumped over."""
+
+_BLOCK = 1 << 16
+"""Bytes that are read at one time: a whole member of a compressed file, so that a damaged one costs no other."""
 
 
 @frozen(slots=True)
@@ -109,12 +112,20 @@ class TrailFolder:
         :param end: bytes of the file that count; None for all.
         :raise OSError, EOFError, zlib.error: the file cannot be read.
         """
+        last = end if end is not None else 1 << 62
         with self.opened(stem, place) as file:
-            while line := file.readline(MAX_LINE):
-                if not line.endswith(b"\n") or (end is not None and place + len(line) > end):
+            read1: Callable[[int], bytes] = file.read1  # type: ignore[attr-defined] # both kinds of files have it
+            rest = b""
+            while block := read1(_BLOCK):
+                *lines, rest = (rest + block).split(b"\n")
+                for line in lines:
+                    after = place + len(line) + 1
+                    if after > last or len(line) >= MAX_LINE:
+                        return
+                    yield place, line
+                    place = after
+                if len(rest) >= MAX_LINE:
                     return
-                yield place, line[:-1]
-                place += len(line)
 
     def first_seq(self, stem: str) -> int:
         """The number of a file's first record; 1 if the record does not say."""

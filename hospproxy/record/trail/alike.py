@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,12 +19,12 @@ MOST: Final = 2000
 _LONGEST: Final = 2000
 """Longest line, in bytes, that is remembered."""
 
-_START: Final = re.compile(
-    rb'\{"v":1,"kind":"request","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)",'
+_LINE: Final = re.compile(
+    rb'\{"v":1,"kind":"request","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{3})Z",'
     rb'"duration_ms":(?:0|[1-9]\d{0,11})\.\d{1,9},"request_id":"([!#-\[\]-~]{1,200})",'
+    rb'(.*),"seq":[1-9]\d{0,17},"prev":"[0-9a-f]{64}"\}',
+    re.DOTALL,
 )
-_END: Final = re.compile(rb',"seq":[1-9]\d{0,17},"prev":"[0-9a-f]{64}"\}\Z')
-_LONGEST_END: Final = 100
 
 TIME: Final = "2001-02-03T04:05:06.789Z"
 REQUEST_ID: Final = "alike:9b3c6f0a5d7e41"
@@ -53,25 +55,24 @@ class AlikeLines(Generic[T]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def of(self, line: bytes) -> tuple[str, str, T] | None:
+    def of(self, line: bytes) -> tuple[int | None, bytes, T] | None:
         """Return time and request id of a line, and what is remembered; None: read the whole line.
+
+        The time is in milliseconds since the epoch; None if it is no time, such as one with an hour 25.
 
         :param line: without its end.
         """
-        start = _START.match(line)
-        if start is None:
+        found = _LINE.fullmatch(line)
+        if found is None:
             return None
-        begin, end = start.end(), line.rfind(b',"seq":', -_LONGEST_END)
-        if end < begin or _END.match(line, end) is None:
-            return None
-        same = line[begin:end]
+        second, fraction, request_id, same = found.groups()
         known = self._known.get(same)
         if known is None:
             known = self._learnt(same)
             if known is None:
                 return None
-        time, request_id = start.groups()
-        return time.decode(), request_id.decode(), known
+        begun_ms = _second_ms(second)
+        return (None if begun_ms is None else begun_ms + int(fraction)), request_id, known
 
     def _learnt(self, same: bytes) -> T | None:
         if same in self._known or len(same) > _LONGEST:
@@ -88,3 +89,12 @@ class AlikeLines(Generic[T]):
         before, after = _SAMPLE
         known = self._known[same] = self._read(before + same + after)
         return known
+
+
+@lru_cache(maxsize=64)
+def _second_ms(text: bytes) -> int | None:
+    """Milliseconds since the epoch of a time in UTC without a fraction: the same for all lines of a second."""
+    try:
+        return int(datetime.fromisoformat(f"{text.decode()}Z").timestamp()) * 1000
+    except ValueError:
+        return None
