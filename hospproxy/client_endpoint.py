@@ -1,4 +1,4 @@
-"""Connections that we open: how to reach a host, which CAs to trust, and which certificate to present."""
+"""Connections that we open: how to reach a host, which CAs to trust, which certificate to present, how to write."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
+from twisted.internet import tcp
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -135,6 +136,27 @@ def endpoint_to(
     """
     endpoint = _tcp_endpoint(reactor, host, port, timeout_s)
     return endpoint if tls is None else wrapClientTLS(tls, endpoint)
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    """Write to a connection. A plain one sends at once what the system takes, if nothing else waits to be sent.
+
+    Twisted would send in the reactor's next turn, after one ``epoll_ctl`` to begin and another to end that. Errors are
+    reported as for any other write: later, as the end of the connection.
+    """
+    if (
+        isinstance(transport, tcp.Connection) and transport.connected and not transport.TLS
+        and not transport.dataBuffer and not transport._tempDataBuffer and not transport.disconnecting
+        and not transport._writeDisconnecting and not transport._writeDisconnected and not transport._aborting
+    ):  # fmt: skip
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport.write(data)
 
 
 def _tcp_endpoint(reactor: Any, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:

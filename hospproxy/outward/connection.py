@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..client_endpoint import Certificates, Explained, endpoint_to
+from ..client_endpoint import Certificates, Explained, endpoint_to, write_now
 from ..errors import NotSent, ProxyError
 from .answer_reader import AnswerReader
 from .attempt import Attempt
@@ -57,8 +57,7 @@ class Connection(Protocol):
         """Write a request, and read its response."""
         self._attempt = attempt
         self._reader = self._connections.new_reader()
-        transport: Any = self.transport
-        transport.write(attempt.request)
+        write_now(self.transport, attempt.request)
 
     def drop(self) -> None:
         """Give the request up, and close at once."""
