@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,6 +23,9 @@ from ...worker import TaskRunner
 FILE = "at-hosp.json"
 """Name of the file, in ``state_dir``."""
 MOST_BYTES = 64 << 10
+END_S = 0.05
+"""Seconds after which the end of an attempt is written, unless the next attempt is written before. A kill in between
+costs a slot for a moment; each write costs a switch to the thread and back."""
 _VERSION = 1
 
 _log = Logger()
@@ -73,7 +77,8 @@ def read_from(content: bytes) -> _InFlightContent:
 
 
 class InFlightFile:
-    """The file. A thread writes it with a short delay, so an attempt sent within a millisecond of a kill is missing.
+    """The file. A thread writes it with a short delay: an attempt sent within a millisecond of a kill is missing, and
+    one that ended within END_S of it may still be there.
 
     Its times are of a clock that continues from one process to the next. After a reboot that clock restarts, and HOSP
     has finished by then.
@@ -95,7 +100,8 @@ class InFlightFile:
         """Seconds within which HOSP responds, judged by recent responses; None: unknown."""
         self._descriptor: int | None = None
         self._sent: dict[Hashable, float] = {}
-        self._writing = self._changed = self._complained = False
+        self._writing = self._changed = self._ended = self._complained = False
+        self._ends: IDelayedCall | None = None
 
     def open(self) -> list[float]:
         """Open the file. Returns when each attempt of an earlier process was sent, in monotonic seconds of this one.
@@ -118,8 +124,11 @@ class InFlightFile:
         self._write()
 
     def end(self, attempt: Hashable) -> None:
-        if self._sent.pop(attempt, None) is not None:
-            self._write()
+        if self._sent.pop(attempt, None) is None:
+            return
+        self._ended = True
+        if self._ends is None and self._descriptor is not None:
+            self._ends = self._clock.callLater(END_S, self._write_ends)
 
     def learn(self, longest_s: float | None) -> None:
         if longest_s is not None:
@@ -127,8 +136,13 @@ class InFlightFile:
 
     def stop(self) -> None:
         """Stop writing. What is in flight now stays in the file."""
+        if self._ends is not None:
+            self._ends.cancel()
+            self._write_ends()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            if self._changed:
+                self._put_now(descriptor)
             self._worker.run(lambda: os.close(descriptor))
             self._worker.stop()
 
@@ -138,12 +152,19 @@ class InFlightFile:
             self._changed = True
             return
         self._writing, self._changed = True, False
+        self._put_now(descriptor).addCallback(self._written)
+
+    def _write_ends(self) -> None:
+        self._ends = None
+        if self._ended:
+            self._write()
+
+    def _put_now(self, descriptor: int) -> Deferred[None]:
+        self._ended = False
         content = (
             msgspec.json.encode(_InFlightContent(_VERSION, list(self._sent.values()), self.longest_s)) + b"\n"
         )
-        done = self._worker.run(lambda: _put(descriptor, content))
-        done.addErrback(self._failed)
-        done.addCallback(self._written)
+        return self._worker.run(lambda: _put(descriptor, content)).addErrback(self._failed)
 
     def _written(self, _: object) -> None:
         self._writing = False

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.gate.in_flight_file import InFlightFile, read_from
+from hospproxy.outward.gate.in_flight_file import END_S, InFlightFile, read_from
 from tests.outward.ledger.fakes import AtOnce
 
 from .test_left_behind import World
+
+
+class Held:
+    """Does the work when it is told to."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def run(self, task: Callable[[], Any]) -> Deferred[Any]:
+        self.tasks.append((task, Deferred()))
+        return self.tasks[-1][1]
+
+    def stop(self) -> None:
+        pass
+
+    def work(self) -> None:
+        while self.tasks:
+            task, done = self.tasks.pop(0)
+            done.callback(task())
 
 
 class FileTests(SynchronousTestCase):
@@ -48,6 +70,43 @@ class FileTests(SynchronousTestCase):
         second.learn(None)
         second.begin("b", 0.0)
         self.assertEqual(self.made(0.0)[0].longest_s, 0.75)
+
+    def test_an_end_waits_for_the_next_attempt_or_a_moment(self) -> None:
+        file, clock, _ = self.made(0.0)
+        file.begin("a", 0.0)
+        file.end("a")
+        self.assertEqual(self.made(0.0)[2], [0.0])
+        file.begin("b", 0.0)
+        self.assertEqual(len(self.made(0.0)[2]), 1)
+        clock.advance(END_S)
+        file.end("b")
+        file.begin("c", 0.0)
+        file.end("c")
+        self.assertEqual(len(self.made(0.0)[2]), 1)
+        clock.advance(END_S)
+        self.assertEqual(self.made(0.0)[2], [])
+        clock.advance(10.0)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_a_stop_writes_what_has_ended(self) -> None:
+        file, clock, _ = self.made(0.0)
+        file.begin("a", 0.0)
+        file.begin("b", 0.0)
+        file.end("a")
+        file.stop()
+        self.assertEqual(self.made(0.0)[2], [0.0])
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_a_stop_while_the_thread_is_busy_writes_all_changes(self) -> None:
+        worker = Held()
+        file = InFlightFile(self.path, worker, Clock(), self.boot.seconds)
+        file.open()
+        file.begin("a", 0.0)
+        file.begin("b", 0.0)
+        file.end("a")
+        file.stop()
+        worker.work()
+        self.assertEqual(len(self.made(0.0)[2]), 1)
 
     def test_a_stop_leaves_what_is_in_hand_then(self) -> None:
         file, _, _ = self.made(0.0)
