@@ -151,7 +151,7 @@ consistency: environment ## check with two machines on one Redis that no read is
 machines-kill: environment ## kill -9 workers and whole machines 50 times while clients write; check that each note is stored once (four minutes)
 	$(BIN)/python -m benchmarks.machines
 
-replacements: environment ## replace the proxy 10 times under load, and kill -9 either process at every step (six minutes)
+replacements: environment ## replace one process and two workers 10 times each under load; kill -9 their processes at every step (25 minutes)
 	$(BIN)/python -m benchmarks.replacements
 
 reloads: environment ## reload the options 50 times under load, in every way, right files and wrong ones (four minutes)

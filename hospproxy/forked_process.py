@@ -24,6 +24,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from .child_process import forget_input
 from .shutdown import leave
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _ENV_START: Final = 47
 """Place of ``env_start`` behind the name in ``/proc/PID/stat``; ``env_end`` follows."""
@@ -88,6 +89,12 @@ def name_process(name: str) -> None:
     :param name: at most 15 characters.
     """
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def end_with_parent(ends: bool) -> None:
+    """Let the kernel kill this process when the thread that has started it ends, or let it no more."""
+    number = signal.SIGKILL if ends else 0
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
 
 
 def log_only_to(observer: ILogObserver) -> None:

@@ -132,7 +132,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         # Before anything else: only one process may create keys and certificates in the state folder. A successor is
         # given the lock.
         lock = None if options["successor"] else _lock(options)
-        if options.settings.workers > 1 and lock is not None:
+        if options.settings.workers > 1:
             # The supervisor creates no files: the workers create them, as the user they run as.
             supervisor = _supervisor(options, reactor, lock)
             if heir is not None:
@@ -171,11 +171,6 @@ def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> Replaceab
     from .replacement.replaceable_proxy import ReplaceableProxy
     from .service import build  # not above: it is slow to import
 
-    def own_pid_file(path: str) -> None:
-        outer = getattr(options, "parent", None)
-        if outer is not None:
-            outer["pidfile"] = path  # twistd removes it at its end
-
     return ReplaceableProxy(
         options.settings,
         options.source,
@@ -185,17 +180,27 @@ def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> Replaceab
         ),
         lock,
         options.launch or Launch(),
-        own_pid_file,
+        lambda path: _own_pid_file(options, path),
     )
 
 
-def _supervisor(options: Options, reactor: Any, lock: FolderLock) -> IService:
+def _own_pid_file(options: Options, path: str) -> None:
+    """Let twistd remove a pid file at its end; "" for none."""
+    outer = getattr(options, "parent", None)
+    if outer is not None:
+        outer["pidfile"] = path
+
+
+def _supervisor(options: Options, reactor: Any, lock: FolderLock | None) -> IService:
+    from .replacement.launch import Launch
     from .workers.supervisor import Supervisor
 
     # Workers are forked: they share the memory of what is imported here, while the process may still read it.
     import_module("hospproxy.service")
 
     service: IService = Supervisor(
-        options.settings, reactor, lock=lock, source=options.source, environment=options.environment
-    )
+        options.settings, reactor, lock=lock, source=options.source, environment=options.environment,
+        launch=options.launch or Launch(), takes_over=bool(options["successor"]),
+        own_pid_file=lambda path: _own_pid_file(options, path),
+    )  # fmt: skip
     return service

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.replacements``: replace the proxy under load, and kill either process at every step.
+"""``python -m benchmarks.replacements``: replace the proxy under load, and kill a process at every step.
 
 Exit status 1 if a request failed, a write was lost or doubled, a record is missing, or the state folder had two owners.
 README.md in the parent folder has the legend.
@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from ..chaos.table import Table, show
 from ..processes import Standin, standin
 from .clients import Busy, Idle, Seen
-from .site import Site
+from .site import START_S, Site
 from .verdict import judge_clients, judge_writes
 
 STEPS = ("started", "prepared", "closed", "took over", "serves")
@@ -32,6 +33,9 @@ _SAID = {
     "took over": "took over from process",
     "serves": "serves; this one ends",
 }
+VICTIMS = ("the old process", "the new process", "an old worker", "a new worker")
+_SERVES_S = {True: 50.0, False: 15.0}
+"""Seconds until somebody serves after a kill, with workers and without."""
 _BUSY, _IDLE, _PATIENT = 4, 8, 3
 """Clients that write without a pause; idle connections that write in this replacement, and in the next one."""
 
@@ -72,52 +76,90 @@ def replacements(site: Site, seen: Seen, rounds: int, rng: random.Random, table:
 
 
 def kills(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table) -> None:
-    """Kill the old or the new process at each step of a replacement, and see that one serves afterwards."""
+    """Kill a process of the old or of the new proxy at each step of a replacement, and see that one serves."""
     busy, restarts = Busy(site.port, seen, _BUSY, 0.05), 0
+    within_s = _SERVES_S[site.workers > 1]
+    victims = VICTIMS if site.workers > 1 else VICTIMS[:2]
     for number in range(rounds):
-        step, old = STEPS[number % len(STEPS)], bool(number // len(STEPS) % 2)
-        before, pid = len(site.text()), site.pid
-        running = site.replace(back=False)
+        step, victim = STEPS[number % len(STEPS)], victims[number // len(STEPS) % len(victims)]
+        before, pid, running = _begun(site)
         site.until(lambda: _SAID[step] in site.text()[before:], f"step {step} does not come")  # noqa: B023
         time.sleep(rng.uniform(0, 0.05))
-        others = [each for each in site.family() if each != pid]
-        for each in [pid] if old else others:
+        for each in _killed(site, pid, victim, rng):
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         running.communicate()
         try:
-            site.until(site.serves, "nobody serves", 15.0)
+            # Workers whose supervisor is dead finish what they have, before others get the state folder.
+            site.until(site.serves, "nobody serves", within_s)
             time.sleep(0.5)
-            site.until(site.serves, "nobody serves", 15.0)
+            site.until(site.serves, "nobody serves", within_s)
         except AssertionError:
             site.start()  # what watches the service does this
             restarts += 1
     busy.stop()
-    table.tell("kills of the old or the new process, at each step", rounds)
+    table.tell(f"kills of {', '.join(victims)}; at each step", rounds)
     table.tell("restarts by what watches the service", restarts)
+
+
+def _begun(site: Site) -> tuple[int, int, subprocess.Popen[str]]:
+    """Begin a replacement; it is refused while a worker is being started, and then tried again.
+
+    :return: length of the log before, id of the process that is replaced, and the command.
+    """
+    latest = time.monotonic() + START_S
+    while True:
+        before, pid, running = len(site.text()), site.pid, site.replace(back=False)
+        while running.poll() is None:
+            if _SAID[STEPS[0]] in site.text()[before:]:
+                return before, pid, running
+            time.sleep(0.01)
+        output, _ = running.communicate()
+        if time.monotonic() > latest:
+            raise AssertionError(f"no replacement begins: {output}")
+        time.sleep(0.2)
+
+
+def _killed(site: Site, old: int, victim: str, rng: random.Random) -> list[int]:
+    """Return the processes to kill. A new worker that does not exist yet: the new process."""
+    if victim == VICTIMS[0]:
+        return [old]
+    if site.workers == 1:
+        return [each for each in site.family() if each != old]
+    there = site.processes(old)
+    candidates = {
+        VICTIMS[1]: there.new,
+        VICTIMS[2]: there.old_workers,
+        VICTIMS[3]: there.new_workers or there.new,
+    }[victim]
+    return rng.sample(candidates, min(1, len(candidates)))
 
 
 def judge(site: Site, hosp: Standin, seen: Seen, table: Table) -> None:
     """Compare what clients were told with HOSP's journal and with the audit trail."""
     judge_writes(site.state, hosp, seen, table)
-    table.want("processes with the ledger open at once", site.most_owners, "1", site.most_owners == 1)
+    table.want("proxies with the ledger open at once", site.most_owners, "1", site.most_owners == 1)
 
 
 def run(folder: Path, options: argparse.Namespace) -> list[Table]:
     """Run the trial with replacements, and the one with kills."""
     rng, tables = random.Random(options.seed), []
     delay = ["--delay", "uniform:0.02:0.4", "--places", "5", "--seed", str(options.seed)]
-    for name, rounds, trial in (
-        ("replacements", options.replacements, replacements),
-        ("kills", options.kills, kills),
+    for workers, name, rounds, trial in (
+        (workers, name, rounds, trial)
+        for workers in options.workers
+        for name, rounds, trial in (
+            ("replacements", options.replacements, replacements),
+            ("kills", options.kills, kills),
+        )
     ):
         if not rounds:
             continue
-        here = folder / name
+        here = folder / f"{name}-{workers}"
         here.mkdir(parents=True)
-        table, seen = Table(name), Seen()
+        table, seen = Table(f"{name}, {workers} {'workers' if workers > 1 else 'process'}"), Seen()
         with standin(here, delay) as hosp:
-            site = Site(here, hosp.url, options.options)
+            site = Site(here, hosp.url, options.options, workers)
             try:
                 site.start()
                 trial(site, seen, rounds, rng, table)
@@ -137,6 +179,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--seed", type=int, default=1, help="of every choice (default 1)")
     add("--replacements", type=int, default=10, help="every second one a rollback (default 10)")
     add("--kills", type=int, default=20, help="of either process, over all steps (default 20)")
+    add("--workers", type=int, nargs="+", default=[1, 2], help="for each of these (default 1 2)")
     add("--short", action="store_true", help="2 replacements, no kills")
     add("--keep", type=Path, help="a folder to leave logs and state in")
     add("--options", default="", help="further lines for the top of the options file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -13,12 +14,16 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from attrs import frozen
+
 from integration.ports import free_port
 
+from ..machines.redis_server import Store
 from ..processes import is_open
 
 START_S = 60.0
 VERSIONS = ("1.0", "1.1")
+_LEASES = "heartbeat_s = 0.2\ntimeout_s = 0.5\nlease_s = 2.0\nsettle_s = 2.0"
 
 
 def install(folder: Path) -> Path:
@@ -36,21 +41,32 @@ def install(folder: Path) -> Path:
 
 
 class Site:
-    """The proxy, whichever process it is at the moment."""
+    """The proxy, whichever processes it has at the moment.
 
-    def __init__(self, folder: Path, upstream: str, options: str = "") -> None:
+    :param workers: how many; from 2 on they have a Redis of their own.
+    """
+
+    def __init__(self, folder: Path, upstream: str, options: str = "", workers: int = 1) -> None:
         self.folder = folder
+        self.workers = workers
         self.versions = install(folder)
         self.state = folder / "state"
         self.port, self.admin = free_port(), free_port()
         self.log = folder / "hospproxy.log"
         self.most_owners = 0
         self._file = folder / "hospproxy.toml"
+        self._redis, redis = None, ""
+        if workers > 1:
+            self._redis = Store()
+            asyncio.run(self._redis.start())
+            redis = self._redis.section(_LEASES)
         self._file.write_text(
-            f'state_dir = "{self.state}"\n{options}\n[upstream]\nurl = "{upstream}"\n[admin]\n'
+            f'state_dir = "{self.state}"\nworkers = {workers}\n{options}\n{redis}'
+            f'[upstream]\nurl = "{upstream}"\n[admin]\n'
             f'url = "http://127.0.0.1:{self.admin}"\n[[listeners]]\nurl = "https://127.0.0.1:{self.port}"\n'
         )
         self._started: list[subprocess.Popen[bytes]] = []
+        self._parents: dict[int, int] = {}
         self._over = Event()
         self._watch = Thread(target=self._count_owners, daemon=True)
         self._watch.start()
@@ -116,22 +132,34 @@ class Site:
         )
 
     def _count_owners(self) -> None:
-        """Note how many processes ever had the ledger open at once."""
+        """Note how many proxies ever had the ledger open at once: single processes, or supervisors with workers."""
         while not self._over.wait(0.02):
-            found = [
-                each for each in Path("/proc").iterdir() if each.name.isdecimal() and self._has_ledger(each)
-            ]
+            found = self._owners([each for each in Path("/proc").iterdir() if each.name.isdecimal()])
             # The look takes a while. Who had it before and after the others were seen had it together with them.
-            if len(found) > 1:
-                found = [each for each in found if not self._is_fork(each)]
-                found = [each for each in (*found, *found) if self._has_ledger(each)][len(found) :]
-            self.most_owners = max(self.most_owners, len(set(found)))
+            if len(set(found.values())) > 1:
+                found = {each: owner for each, owner in found.items() if not self._is_fork(each)}
+                found = self._owners(list(found))
+            self.most_owners = max(self.most_owners, len(set(found.values())))
+
+    def _owners(self, processes: list[Path]) -> dict[Path, int]:
+        """For each process that has the ledger open, the id of its supervisor, or its own."""
+        return {each: self._supervisor(each) for each in processes if self._has_ledger(each)}
+
+    def _supervisor(self, process: Path) -> int:
+        pid = int(process.name)
+        if name_of(pid).startswith("hosp-worker"):
+            # Known from when the supervisor lived.
+            return self._parents.setdefault(pid, parent_of(pid))
+        return pid
 
     def _is_fork(self, process: Path) -> bool:
         """Whether it is a copy of its parent that has not become its own program yet."""
         with suppress(OSError, IndexError):
-            parent = Path("/proc") / (process / "stat").read_text().rpartition(")")[2].split()[1]
-            return (parent / "cmdline").read_bytes() == (process / "cmdline").read_bytes()
+            pid, parent = int(process.name), parent_of(int(process.name))
+            same = (Path("/proc") / str(parent) / "cmdline").read_bytes() == (
+                process / "cmdline"
+            ).read_bytes()
+            return same and (name_of(pid) == name_of(parent))
         return True
 
     def _has_ledger(self, process: Path) -> bool:
@@ -167,3 +195,54 @@ class Site:
                 for each in self._started:
                     each.poll()
                 time.sleep(0.05)
+        if self._redis is not None:
+            self._redis.end()
+
+    def processes(self, old: int) -> Processes:
+        """Find the processes of a replacement.
+
+        :param old: id of the process that owned the state folder when it began.
+        """
+        family = self.family()
+        children = {each: parent_of(each) for each in family}
+        is_worker = {each: name_of(each).startswith("hosp-worker") for each in family}
+        new = [each for each in family if children[each] == old and self._takes_over(each)]
+        new = [each for each in new if not is_worker[each] and name_of(each) != "hosp-courier"]
+        return Processes(
+            [each for each in family if children[each] == old and is_worker[each]],
+            new,
+            [each for each in family if children[each] in new and is_worker[each]],
+        )
+
+    def _takes_over(self, pid: int) -> bool:
+        with suppress(OSError):
+            return b"--successor" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return False
+
+
+@frozen
+class Processes:
+    """Of a replacement.
+
+    :param old_workers: of the process that is replaced.
+    :param new: the successor.
+    :param new_workers: its workers.
+    """
+
+    old_workers: list[int]
+    new: list[int]
+    new_workers: list[int]
+
+
+def parent_of(pid: int) -> int:
+    """The id of a process's parent; 0 if it is gone."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def name_of(pid: int) -> str:
+    """The name of a process; "" if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""

@@ -64,9 +64,7 @@ async def _replace(
     owner: Owner, python: Path, progress: Progress, action: Action, operator: Operator
 ) -> Result:
     if owner.replaceable is None:
-        raise ControlError(
-            "a proxy with several workers cannot be replaced while it runs: install the version and restart"
-        )
+        raise ControlError("this process cannot be replaced while it runs: install the version and restart")
     here = ran_versions.HERE
     await owner.events.note(
         action, "intended", operator, f"{action} from hospproxy {here} to {python} begins"

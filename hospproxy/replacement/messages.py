@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-RELAY: Final = 1
+RELAY: Final = 2
 MOST_BYTES: Final = 1 << 30
 """Longest message in bytes. What is sent is bounded by the limits for bodies of requests and of responses."""
 
@@ -25,6 +25,9 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     :param listeners: URLs of the listeners, in the order of the inherited sockets.
     :param admin: URLs of the admin listener's sockets, which follow.
     :param pid_file: absolute path, which the successor writes once it serves; "" for none.
+    :param workers: of the running proxy, each with a socket on which it relays, and then each with a descriptor of its
+        process (pidfd): they follow the listening sockets. 0: a single process, which relays on this channel.
+    :param orphans_s: seconds within which a worker ends whose manager is dead.
     """
 
     relay: int
@@ -32,6 +35,8 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     listeners: tuple[str, ...]
     admin: tuple[str, ...]
     pid_file: str = ""
+    workers: int = 0
+    orphans_s: float = 0.0
 
 
 class TakeOver(msgspec.Struct, frozen=True, tag="take over"):

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IListeningPort
 from ..chain import Chain
 from ..shutdown import STEPS_S, end_in_order
 from ..worker_identity import Seat
+from .hold import StateNotClosed
 from .relay import Relay
 from .relay_server import RelayServer
-from .replacement import StateNotClosed
 
 if TYPE_CHECKING:
     from ..service import ProxyService
@@ -28,7 +28,7 @@ _WRITERS: Final = frozenset(
 
 
 class OwnedProxy:
-    """``replacement.OwnedProxy`` for a real ``ProxyService``.
+    """``hold.OwnedProxy`` for a real ``ProxyService``.
 
     :param build: builds a proxy like a given one, with the given sockets; see ``service.build``.
     :param gave_up: called when the successor has everything.

@@ -25,12 +25,14 @@ from ..signals import stop_once
 from ..state.lock import FolderLock
 from ..worker_identity import ONLY, Seat
 from . import formats
+from .hold import Hold, StateNotClosed
 from .launch import Launch
 from .messages import RELAY, Prepare
 from .owned_proxy import OwnedProxy
 from .relay import RemoteChain
-from .replacement import Replacement, StateNotClosed
-from .successor import Successor
+from .relay_server import RelayServer
+from .replacement import OneProcess, Replacement
+from .successor import OneHeir, Successor
 from .successor_process import SuccessorProcess
 
 if TYPE_CHECKING:
@@ -78,7 +80,8 @@ class ReplaceableProxy(Service):
         self._stopping = self._gave_up = False
         self._background = Background(_log, "the end of this process, which was replaced, failed")
         if lock is None:
-            self._successor = Successor(settings, reactor, self._build_later, self._took_over)
+            heir = OneHeir(reactor, self._build_later, self._took_over)
+            self._successor = Successor(settings, reactor, heir)
         else:
             self._own(build(settings, source, ONLY, lock))
 
@@ -120,15 +123,12 @@ class ReplaceableProxy(Service):
         formats.note(self._settings.state_dir)
         ran_versions.note(self._settings.state_dir, wall())
 
-    def _took_over(self, service: ProxyService, pid_file: str) -> None:
+    def _took_over(self, service: ProxyService, relays: list[RelayServer], pid_file: str) -> None:
         self._own(service)
         self._note()
-        if self._owned is not None and self._successor is not None and self._successor.relay is not None:
-            self._owned.relays.append(self._successor.relay)
-        if pid_file:
-            with suppress(OSError):
-                Path(pid_file).write_text(f"{os.getpid()}")
-            self._own_pid_file(pid_file)
+        if self._owned is not None:
+            self._owned.relays += relays
+        write_pid_file(pid_file, self._own_pid_file)
 
     async def replace(self, python: Path, progress: Callable[[str], object]) -> str:
         """Let another version take over; return it. This process ends once its connections have.
@@ -150,12 +150,13 @@ class ReplaceableProxy(Service):
 
         process = self._process = SuccessorProcess(self._reactor, there.received, lost)
         settings = owned.service.settings
-        quiet_s = settings.deadline_s + _MARGIN_S
-        self._running = Replacement(self._reactor, owned, process, there, quiet_s, progress)
+        hold = Hold(self._reactor, owned, settings.deadline_s + _MARGIN_S)
+        self._running = Replacement(OneProcess(hold, there), process, progress)
         self._over = Deferred()
         try:
             command, environment = self._launch.command(python), self._launch.environment
-            process.start(command, environment, lock.fileno(), (*clients, *admin))
+            listening = [each.fileno() for each in (*clients, *admin)]
+            process.start(command, environment, lock.fileno(), listening)
             urls = tuple(each.url for each in settings.listeners)
             admin_urls = (settings.admin.url,) if admin else ()
             process.say(Prepare(RELAY, os.getpid(), urls, admin_urls, self._launch.pid_file))
@@ -228,3 +229,15 @@ class ReplaceableProxy(Service):
             await self._owned.service.listeners.stop(self._owned.service.settings.drain_s)
         elif self._owned.service.running:
             await self._owned.service.stopService()
+
+
+def write_pid_file(path: str, own: Callable[[str], None]) -> None:
+    """Write the id of this process, which has taken over. A disk that is full costs the file only.
+
+    :param path: "" for none.
+    :param own: says that twistd must remove the file at the end of this process.
+    """
+    if path:
+        with suppress(OSError):
+            Path(path).write_text(f"{os.getpid()}")
+        own(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -12,6 +14,7 @@ from twisted.logger import Logger
 from ..channel import Channel, SingleProtocolFactory
 from ..child_process import ChildProcess, no_input
 from ..control.owner import ReplacementFailed
+from .hold import LOOK_S, StateNotClosed, pause
 from .messages import MOST_BYTES, FromSuccessor, NoResponse, Prepared, RelayedResponse, Serving, ToSuccessor
 
 _log = Logger()
@@ -20,7 +23,11 @@ LOCK_FD: Final = 4
 """The lock of the state folder. The successor only holds it, until it owns the folder."""
 ERRORS_FD: Final = 5
 """Where the running process writes errors; the successor's own go to a pipe until it is prepared."""
-FIRST_SOCKET_FD: Final = 6
+LIFELINE_FD: Final = 6
+"""The writing end of a pipe, which the new process and its workers hold: it is closed once all of them are gone."""
+FIRST_SOCKET_FD: Final = 7
+GONE_S: Final = 60.0
+"""Seconds within which the workers of a dead process are gone: the kernel kills them with it."""
 
 
 class SuccessorProcess:
@@ -45,6 +52,7 @@ class SuccessorProcess:
         self._waiting: dict[type, Deferred[None]] = {}
         self._exits: list[Deferred[None]] = []
         self._gone: str | None = None
+        self._lifeline: int | None = None
         self._last_line = ""
 
     @property
@@ -57,23 +65,41 @@ class SuccessorProcess:
         command: Sequence[str],
         environment: Mapping[str, str],
         lock: int,
-        sockets: Sequence[socket.socket],
+        descriptors: Sequence[int],
     ) -> None:
         """Start the program, with the lock and the listening sockets as descriptors.
 
         :param command: program and arguments.
         :param lock: descriptor of the folder's lock; both processes hold the same lock.
-        :param sockets: listening sockets of clients, then those of the admin listener.
+        :param descriptors: of the listening sockets of clients, then those of the admin listener, then as ``Prepare``
+            says.
         :raise ReplacementFailed: the system cannot start it.
         """
+        self._lifeline, held = os.pipe()
+        try:
+            self._start(command, environment, lock, descriptors, held)
+        except BaseException:
+            self._drop_lifeline()
+            raise
+        finally:
+            os.close(held)
+
+    def _start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        lock: int,
+        further: Sequence[int],
+        lifeline: int,
+    ) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
             theirs.setblocking(False)
             process = ChildProcess(self)
             descriptors: dict[int, int | str] = {0: no_input(), 1: 1, 2: "r", CHANNEL_FD: theirs.fileno()}
-            descriptors |= {LOCK_FD: lock, ERRORS_FD: 2}
-            descriptors |= {number: each.fileno() for number, each in enumerate(sockets, FIRST_SOCKET_FD)}
+            descriptors |= {LOCK_FD: lock, ERRORS_FD: 2, LIFELINE_FD: lifeline}
+            descriptors |= dict(enumerate(further, FIRST_SOCKET_FD))
             try:
                 self._reactor.spawnProcess(
                     process, command[0], list(command), env=dict(environment), childFDs=descriptors
@@ -122,13 +148,33 @@ class SuccessorProcess:
         return self._said[kind]
 
     async def end(self) -> None:
-        """Kill it, and wait until it is gone: then nothing of it touches the state folder."""
-        if self._process is None:
+        """Kill it, and wait until it is gone with all its workers: then nothing of it touches the state folder.
+
+        :raise StateNotClosed: a process of it still runs.
+        """
+        if self._process is not None:
+            ended: Deferred[None] = Deferred()
+            self._exits.append(ended)
+            self._process.kill()
+            await ended
+        if self._lifeline is None:
             return
-        ended: Deferred[None] = Deferred()
-        self._exits.append(ended)
-        self._process.kill()
-        await ended
+        until = self._reactor.seconds() + GONE_S
+        while not select.select([self._lifeline], [], [], 0)[0]:
+            if self._reactor.seconds() >= until:
+                raise StateNotClosed("a worker of the new process")
+            await pause(self._reactor, LOOK_S)
+        self._drop_lifeline()
+
+    def _drop_lifeline(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    def fail(self, why: str) -> None:
+        """Let whoever waits for it know that there is no use in waiting."""
+        self._gone = why
+        self._wake()
 
     def _received(self, message: FromSuccessor) -> None:
         if isinstance(message, RelayedResponse | NoResponse):
@@ -156,7 +202,7 @@ class SuccessorProcess:
         """The process has exited (ProcessOwner)."""
         self._process = None
         reason = self._last_line.removeprefix("hospproxy: ") or "its log may say why"
-        self._gone = f"the new process exited {why}: {reason}"
+        self._gone = self._gone or f"the new process exited {why}: {reason}"
         self._wake()
         exits, self._exits = self._exits, []
         for each in exits:

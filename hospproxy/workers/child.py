@@ -11,10 +11,12 @@ import pickle
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
@@ -35,22 +37,31 @@ from ..worker_identity import Seat
 from .messages import (
     MOST_OF_ALL,
     AbandonReload,
+    CloseState,
     CommitReload,
     FileReloadQuestion,
     FileReloadReply,
     GatherQuestion,
     GatherReply,
+    HoldRequests,
+    LeaveToSuccessor,
+    OpenState,
     OptionsNews,
     PrepareReload,
-    ReloadStep,
+    ReleaseRequests,
     ReloadWorker,
+    ReopenState,
+    ServeClients,
     SnapshotQuestion,
     SnapshotReply,
     StartWorker,
+    StepReply,
     StopWorker,
     ToWorker,
+    WorkerPrepared,
     WorkerReady,
 )
+from .worker_proxy import WorkerProxy
 
 if TYPE_CHECKING:
     from ..service import ProxyService
@@ -60,7 +71,9 @@ LOCK_FD: Final = 4
 """The lock of the state folder. It is only held, until this process ends."""
 ENDS_FD: Final = 5
 """The memory in which workers note how far their journals are on disk."""
-FIRST_SOCKET_FD: Final = 6
+RELAY_FD: Final = 6
+"""A socket whose other end the supervisor keeps for a successor, which responds to what this worker relays then."""
+FIRST_SOCKET_FD: Final = 7
 _GATHER_S = 2.0
 _RELOAD_S = 60.0
 _GOODBYE_S = 2.0
@@ -75,12 +88,16 @@ class Child:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self.channel = Channel(ToWorker, self._received, self._orphaned, MOST_OF_ALL)
-        self._service: ProxyService | None = None
+        self._proxy: WorkerProxy | None = None
         self._asked = 0
         self._gathering: dict[int, Deferred[Overview]] = {}
         self._reloading: dict[int, Deferred[ReloadOutcome]] = {}
         self._drain_s = 0.0
         self._commit: Callable[[], None] | None = None
+
+    @property
+    def _service(self) -> ProxyService | None:
+        return None if self._proxy is None else self._proxy.service
 
     def begin(self, forked: bool = False) -> None:
         """Connect to the supervisor and wait for its messages.
@@ -106,18 +123,24 @@ class Child:
                 if self._service is not None:
                     self._service.reload()
             case PrepareReload():
-                self.channel.say(ReloadStep(message.id, self._prepare(message.settings)))
+                self.channel.say(StepReply(message.id, self._prepare(message.settings)))
             case CommitReload():
                 commit, self._commit = self._commit, None
                 if commit is not None:
                     commit()
-                self.channel.say(ReloadStep(message.id))
+                self.channel.say(StepReply(message.id))
             case AbandonReload():
                 self._commit = None
             case OptionsNews():
                 if self._service is not None:
                     state = OptionsState(message.generation, message.applied_at, message.refused_at)
                     self._service.status.note(state)
+            case HoldRequests() | ReleaseRequests() | CloseState() | ReopenState() | LeaveToSuccessor():
+                if self._proxy is not None:
+                    self._replace(self._proxy, message)
+            case OpenState() | ServeClients():
+                if self._proxy is not None:
+                    self._take_over(self._proxy, message)
             case StopWorker():
                 signals.stop_once(self._reactor)
             case SnapshotQuestion():
@@ -131,34 +154,68 @@ class Child:
                 if reloading is not None:
                     reloading.callback(message.outcome)
 
+    def _replace(
+        self,
+        proxy: WorkerProxy,
+        message: HoldRequests | ReleaseRequests | CloseState | ReopenState | LeaveToSuccessor,
+    ) -> None:
+        """Do a step of a replacement in which this worker is the old one."""
+        match message:
+            case HoldRequests():
+                proxy.hold(message.quiet_s, self._reply(message.id))
+            case ReleaseRequests():
+                proxy.release()
+            case CloseState():
+                proxy.close(self._reply(message.id))
+            case ReopenState():
+                proxy.reopen(self._reply(message.id))
+            case LeaveToSuccessor():
+                proxy.leave_to_successor()
+
+    def _take_over(self, proxy: WorkerProxy, message: OpenState | ServeClients) -> None:
+        """Do a step of a replacement in which this worker is the new one."""
+        if isinstance(message, ServeClients):
+            proxy.serve()
+            return
+        with _leaving():
+            proxy.open(lambda: self.channel.say(WorkerReady()))
+
+    def _reply(self, number: int) -> Callable[[str], None]:
+        return lambda trouble: self.channel.say(StepReply(number, trouble))
+
     def _start(self, start: StartWorker) -> None:
         from ..service import build
 
         # Safe: it comes from our own parent, through a socket pair that no other process has.
         settings = pickle.loads(start.settings)  # noqa: S301
         self._drain_s = settings.drain_s
-        total = start.listeners + start.admin
+        total = start.listeners + start.admin + start.relays
         sockets = [socket.socket(fileno=FIRST_SOCKET_FD + index) for index in range(total)]
         for each in sockets:
             each.set_inheritable(False)
+        relays = sockets[start.listeners + start.admin :]
         seat = Seat(
             start.slot,
             tuple(sockets[: start.listeners]),
-            tuple(sockets[start.listeners :]),
+            tuple(sockets[start.listeners : start.listeners + start.admin]),
             self._gather if start.slot == 0 else None,
             JournalEnds.at(ENDS_FD, settings.workers),
             self._reload_file if start.slot == 0 else None,
         )
-        try:
-            self._service = build(settings, self._reactor, seat)
-            self._service.privilegedStartService()
-            self._service.startService()
-        except SystemExit as ending:  # its message is on stderr already
-            leave(ending.code if isinstance(ending.code, int) else 1)
-        except Exception:
-            traceback.print_exc()
-            leave(1)
-        self.channel.say(WorkerReady())
+
+        def build_again(before: ProxyService, given: Seat) -> ProxyService:
+            return build(
+                before.settings, self._reactor, evolve(seat, sockets=given.sockets, admin=given.admin)
+            )
+
+        with _leaving():
+            service = build(settings, self._reactor, seat)
+            proxy = self._proxy = WorkerProxy(service, self._reactor, build_again, RELAY_FD, LOCK_FD)
+            if start.taking_over:
+                proxy.take_over_later(relays)
+            else:
+                proxy.start()
+        self.channel.say(WorkerPrepared() if start.taking_over else WorkerReady())
 
     def _prepare(self, pickled: bytes) -> str:
         """Prepare other options; return why they cannot be applied, "" if they can."""
@@ -226,6 +283,9 @@ class Child:
 
         If that hangs, ``end_within`` ends the process.
         """
+        if self._proxy is not None:
+            self._proxy.orphaned()
+            return
         end_within(self._drain_s + GRACE_S)
         signals.stop_once(self._reactor)
 
@@ -235,8 +295,8 @@ class Child:
         return self._service.left if self._service is not None else []
 
     async def _end_all(self) -> None:
-        if self._service is not None and self._service.running:
-            await self._service.stopService()
+        if self._proxy is not None:
+            await self._proxy.stop()
 
     def _end(self) -> Deferred[None]:
         ended = Deferred.fromCoroutine(self._end_all())
@@ -247,6 +307,18 @@ class Child:
         """Send the last log lines before the process exits."""
         closed = self.channel.close().addTimeout(_GOODBYE_S, self._reactor)
         return closed.addErrback(lambda _failure: None)
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """End this process if what is done inside fails; stderr says why."""
+    try:
+        yield
+    except SystemExit as ending:  # its message is on stderr already
+        leave(ending.code if isinstance(ending.code, int) else 1)
+    except Exception:
+        traceback.print_exc()
+        leave(1)
 
 
 def _said(failure: Failure) -> None:

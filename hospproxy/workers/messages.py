@@ -21,12 +21,17 @@ class StartWorker(msgspec.Struct, frozen=True, tag="start"):
         no longer has. This goes from parent to child only.
     :param listeners: number of inherited client sockets; those of the admin listener follow them.
     :param admin: number of inherited sockets of the admin listener.
+    :param taking_over: an old proxy has the state folder: build everything, answer with ``WorkerPrepared``, and open
+        nothing until ``OpenState``. The worker has inherited the lifeline too; see ``successor_process``.
+    :param relays: number of sockets on which old processes will relay requests; they follow the others.
     """
 
     slot: int
     settings: bytes
     listeners: int
     admin: int
+    taking_over: bool = False
+    relays: int = 0
 
     def __repr__(self) -> str:  # the settings contain secrets
         return f"Start(slot={self.slot})"
@@ -37,7 +42,7 @@ class ReloadWorker(msgspec.Struct, frozen=True, tag="reload"):
 
 
 class PrepareReload(msgspec.Struct, frozen=True, tag="prepare"):
-    """To a worker: do what can fail before these options are applied; answer with ``ReloadStep``.
+    """To a worker: do what can fail before these options are applied; answer with ``StepReply``.
 
     :param settings: the settings, pickled as those of ``StartWorker``.
     """
@@ -50,7 +55,7 @@ class PrepareReload(msgspec.Struct, frozen=True, tag="prepare"):
 
 
 class CommitReload(msgspec.Struct, frozen=True, tag="commit"):
-    """To a worker: apply the options that were prepared last; answer with ``ReloadStep``."""
+    """To a worker: apply the options that were prepared last; answer with ``StepReply``."""
 
     id: int
 
@@ -65,6 +70,44 @@ class OptionsNews(msgspec.Struct, frozen=True, tag="options"):
     generation: int
     applied_at: float
     refused_at: float
+
+
+class OpenState(msgspec.Struct, frozen=True, tag="open"):
+    """To a worker that takes over: the state folder is closed; open it, and answer with ``WorkerReady``."""
+
+
+class ServeClients(msgspec.Struct, frozen=True, tag="serve"):
+    """To a worker that takes over: accept connections, and respond to what old processes relay."""
+
+
+class HoldRequests(msgspec.Struct, frozen=True, tag="hold"):
+    """To a worker: begin no request, and finish those in flight; answer with ``StepReply``.
+
+    :param quiet_s: seconds that those may take.
+    """
+
+    id: int
+    quiet_s: float
+
+
+class ReleaseRequests(msgspec.Struct, frozen=True, tag="release"):
+    """To a worker: the replacement is given up; let the requests go on."""
+
+
+class CloseState(msgspec.Struct, frozen=True, tag="close"):
+    """To a worker that holds its requests: end all that uses the state folder; answer with ``StepReply``."""
+
+    id: int
+
+
+class ReopenState(msgspec.Struct, frozen=True, tag="reopen"):
+    """To a worker that has closed the state folder: open it again, and serve; answer with ``StepReply``."""
+
+    id: int
+
+
+class LeaveToSuccessor(msgspec.Struct, frozen=True, tag="leave"):
+    """To a worker that has closed the state folder: relay all requests, and end once no client is connected."""
 
 
 class StopWorker(msgspec.Struct, frozen=True, tag="stop"):
@@ -95,6 +138,10 @@ class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """From a worker: it accepts connections now."""
 
 
+class WorkerPrepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """From a worker that takes over: everything is built; it could open the state folder."""
+
+
 class SnapshotReply(msgspec.Struct, frozen=True, tag="told"):
     """From a worker: its snapshot; the reply to ``SnapshotQuestion``."""
 
@@ -102,10 +149,10 @@ class SnapshotReply(msgspec.Struct, frozen=True, tag="told"):
     snapshot: Snapshot
 
 
-class ReloadStep(msgspec.Struct, frozen=True, tag="step"):
-    """From a worker: the reply to ``PrepareReload`` and ``CommitReload``.
+class StepReply(msgspec.Struct, frozen=True, tag="step"):
+    """From a worker: the reply to a step of a reload or of a replacement.
 
-    :param trouble: why the options cannot be applied; "" if they can.
+    :param trouble: why the step cannot be done; "" if it is done.
     """
 
     id: int
@@ -140,9 +187,24 @@ ToWorker = (
     | CommitReload
     | AbandonReload
     | OptionsNews
+    | OpenState
+    | ServeClients
+    | HoldRequests
+    | ReleaseRequests
+    | CloseState
+    | ReopenState
+    | LeaveToSuccessor
     | StopWorker
     | SnapshotQuestion
     | GatherReply
     | FileReloadReply
 )
-FromWorker = WorkerReady | WorkerLogLine | SnapshotReply | ReloadStep | GatherQuestion | FileReloadQuestion
+FromWorker = (
+    WorkerPrepared
+    | WorkerReady
+    | WorkerLogLine
+    | SnapshotReply
+    | StepReply
+    | GatherQuestion
+    | FileReloadQuestion
+)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -17,7 +17,7 @@ from .. import clocks, forked_process, signals
 from ..arrival.listeners import ListenerError
 from ..background import Background
 from ..config import Settings
-from ..control.owner import Replaceable
+from ..control import ran_versions
 from ..control.owner_process import OwnerProcess
 from ..forked_process import Fork
 from ..options.secret_values import master_key
@@ -25,10 +25,14 @@ from ..options.source import NO_ENVIRONMENT, NO_SOURCE, OptionsSource, SecretEnv
 from ..record.admin_events import AdminTrail, Operator, not_kept
 from ..record.trail.build_journal import keep_apart
 from ..record.trail.ends import JournalEnds
-from ..service_manager import READY, STOPPING, notify
+from ..replacement import formats
+from ..replacement.inherited import Inherited
+from ..replacement.launch import Launch
+from ..replacement.replaceable_proxy import write_pid_file
+from ..replacement.successor import Successor
+from ..service_manager import READY, STOPPING, main_pid, notify
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
-from ..watch.merge import KeptCounts, Overview, Snapshot
 from ..watch.reload_page import ReloadOutcome
 from ..worker import BriefThread
 from . import listening_sockets
@@ -40,12 +44,13 @@ from .messages import (
     ReloadWorker,
     StopWorker,
 )
+from .replaceable_workers import KILLED_S, ReplaceableWorkers
+from .snapshots import Snapshots
 from .worker_slot import WorkerSlot
+from .workers_heir import WorkersHeir
 from .workers_reload import WorkersReload
 
 _log = Logger()
-KILLED_S: Final = 2.0
-"""Seconds to wait for a killed worker: the kernel cannot end one that waits for a dead disk."""
 
 
 class Supervisor(Service):
@@ -56,6 +61,9 @@ class Supervisor(Service):
     :param environment: has the secrets that were taken out of the environment.
     :param lock: of the state folder. Workers inherit it, so no new proxy starts while an old worker still runs.
     :param fork: starts a worker; see ``forked_process.fork``.
+    :param launch: how to start a successor; None: it cannot be replaced.
+    :param takes_over: from the process that has started this one, which lends it the lock.
+    :param own_pid_file: says that twistd must remove this pid file at the end of this process; "" for none.
     """
 
     name = "hospproxy"
@@ -69,6 +77,9 @@ class Supervisor(Service):
         source: OptionsSource = NO_SOURCE,
         environment: SecretEnvironment = NO_ENVIRONMENT,
         fork: Fork = forked_process.fork,
+        launch: Launch | None = None,
+        takes_over: bool = False,
+        own_pid_file: Callable[[str], None] = lambda _path: None,
     ) -> None:
         clocks.install_monotonic(reactor)
         self._settings = settings
@@ -77,10 +88,17 @@ class Supervisor(Service):
         self._lock = lock
         self._posts: list[WorkerSlot] = []
         self._reload = WorkersReload(self._posts)
-        self.replaceable: Replaceable | None = None
+        self._snapshots = Snapshots(self._posts)
+        self.replaceable = None if launch is None else ReplaceableWorkers(reactor, self, launch)
         self._fork = fork
+        self._own_pid_file = own_pid_file
+        self._heir: WorkersHeir | None = None
+        self._successor: Successor | None = None
+        if takes_over:
+            self._heir = WorkersHeir(self._adopt, self._took_over)
+            self._successor = Successor(settings, reactor, self._heir)
         self.owner: OwnerProcess | None = None
-        if lock is not None:
+        if lock is not None or takes_over:
             self.owner = OwnerProcess(
                 reactor, settings, source, environment, apply=self._apply, read_again=self._read_again,
                 events=AdminTrail(self._keep, reactor, clocks.wall), master=lambda: master_key(settings),
@@ -89,41 +107,67 @@ class Supervisor(Service):
             )  # fmt: skip
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
-        self._kept = KeptCounts()
-        self._all_served = self._stopping = False
+        self._all_served = self._stopping = self._left = False
         self._emptied: Deferred[None] | None = None
         self._background = Background(
             _log, "a question of a worker failed (a bug); the worker that asked gets no reply"
         )
 
+    @property
+    def settings(self) -> Settings:
+        """The options in force (Running)."""
+        return self._settings
+
+    @property
+    def slots(self) -> Sequence[WorkerSlot]:
+        """Those of all workers (Running)."""
+        return self._posts
+
+    @property
+    def lock(self) -> FolderLock | None:
+        """Of the state folder; None if a successor has it (Running)."""
+        return self._lock
+
+    @property
+    def sockets(self) -> tuple[Sequence[socket.socket], Sequence[socket.socket]]:
+        """The listening sockets: those of clients, and those of the admin listener (Running)."""
+        return self._clients, self._admin
+
+    @property
+    def is_serving(self) -> bool:
+        """All workers have served, and nobody has ended or replaced them (Running)."""
+        return self._all_served and not self._stopping and not self._left
+
     def privilegedStartService(self) -> None:
         """Bind every port while the process still has the privileges for it."""
-        admin = self._settings.admin
-        try:
-            self._clients = listening_sockets.bound(each.url for each in self._settings.listeners)
-            self._admin = listening_sockets.bound([admin.url] if admin.enabled else [])
-        except (CannotListenError, ListenerError) as error:
-            print(f"hospproxy: {error}", file=sys.stderr)
-            raise SystemExit(1) from None
+        if self._heir is None:
+            try:
+                self._bind((), ())
+            except (CannotListenError, ListenerError) as error:
+                print(f"hospproxy: {error}", file=sys.stderr)
+                raise SystemExit(1) from None
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def _bind(self, clients: Sequence[socket.socket | None], admin: Sequence[socket.socket | None]) -> None:
+        """Open the listening sockets that were not inherited.
+
+        :raise CannotListenError: an address is taken.
+        """
+        options = self._settings.admin
+        self._clients = listening_sockets.bound((each.url for each in self._settings.listeners), clients)
+        self._admin = listening_sockets.bound([options.url] if options.enabled else [], admin)
 
     def startService(self) -> None:
         """Start the first worker once the reactor runs, and the others once the first one serves."""
         super().startService()  # type: ignore[no-untyped-call]
+        if self._successor is not None:
+            self._reactor.callWhenRunning(self._successor.start)
+            return
         if not self._clients:
             self.privilegedStartService()
-        settings, lock_fd = pickle.dumps(self._settings), None
-        self._ends = JournalEnds.make(self._settings.workers)
+        self._make_slots()
         if self._lock is not None:
             self._lock.name_holder()  # twistd may have forked since the lock was taken
-            lock_fd = self._lock.fileno()
-        for slot in range(self._settings.workers):
-            sockets = (self._clients, self._admin if slot == 0 else ())
-            self._posts.append(
-                WorkerSlot(
-                    slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno(), self._fork
-                )
-            )
         # Install twice: a reactor that starts to run replaces the handlers with its own.
         self._install_signals()
         self._reactor.callWhenRunning(self._install_signals)
@@ -131,6 +175,45 @@ class Supervisor(Service):
             self.owner.start()
         # Worker 0 first: one process creates keys, certificates and files, and a mistake is reported once.
         self._reactor.callWhenRunning(self._posts[0].start)
+
+    def _make_slots(self) -> None:
+        settings = pickle.dumps(self._settings)
+        lock_fd = None if self._lock is None else self._lock.fileno()
+        self._ends = JournalEnds.make(self._settings.workers)
+        for slot in range(self._settings.workers):
+            sockets = (self._clients, self._admin if slot == 0 else ())
+            self._posts.append(
+                WorkerSlot(
+                    slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno(), self._fork
+                )
+            )
+
+    def _adopt(self, inherited: Inherited) -> Sequence[WorkerSlot]:
+        """Make the slots of workers that take over.
+
+        :raise CannotListenError: the address of a new listener is taken.
+        """
+        self._lock = inherited.lock
+        self._bind(inherited.clients, inherited.admin)
+        self._make_slots()
+        return self._posts
+
+    def _took_over(self, pid_file: str) -> None:
+        """All workers serve, and the old proxy uses the state folder no more."""
+        self._heir = None
+        self._all_served = True
+        if self._lock is not None:
+            self._lock.name_holder()
+        self._install_signals()
+        if self.owner is not None:
+            self.owner.start()
+            self.owner.serves()
+        self._note()
+        write_pid_file(pid_file, self._own_pid_file)
+
+    def _note(self) -> None:
+        formats.note(self._settings.state_dir)
+        ran_versions.note(self._settings.state_dir, clocks.wall())
 
     def _install_signals(self) -> None:
         stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
@@ -160,13 +243,20 @@ class Supervisor(Service):
             return not_kept(record)
         return BriefThread(self._reactor, "audit").run(lambda: keep_apart(settings, record))
 
+    def prepared(self, post: WorkerSlot) -> None:
+        """A worker could open the state folder (Chief)."""
+        if self._heir is not None:
+            self._heir.done(post)
+
     def serves(self, post: WorkerSlot) -> None:
         """A worker accepts connections now (Chief)."""
         if self._stopping:
             return
         _log.info("worker {slot} is serving (pid={pid})", slot=post.slot, pid=post.pid)
         self._reload.serves(post)
-        if self._all_served:
+        if self._heir is not None:
+            self._heir.done(post)
+        if self._all_served or self._heir is not None:
             return
         if post.slot == 0:
             for other in self._posts[1:]:
@@ -174,27 +264,27 @@ class Supervisor(Service):
                     other.start()
         if all(each.served for each in self._posts):
             self._all_served = True
-            self._announce()
+            if self._lock is not None:
+                self._note()
+            listening_sockets.announce(self._settings, self._clients, self._admin)
             notify(READY)
             if self.owner is not None:
                 self.owner.serves()  # not earlier: a worker makes the key that signs audit records
 
-    def _announce(self) -> None:
-        for each, listener in zip(self._clients, self._settings.listeners, strict=True):
-            scheme = listener.url.partition("://")[0]
-            host, port = each.getsockname()[:2]
-            _log.info("hospproxy serves {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
-        for each in self._admin:
-            host, port = each.getsockname()[:2]
-            scheme = self._settings.admin.address.scheme
-            _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
-
     def ended(self, post: WorkerSlot, why: str) -> None:
         """A worker has exited (Chief)."""
-        self._kept.ended(post.slot)
+        self._snapshots.ended(post)
         if self._stopping:
             _log.info("worker {slot} exited {why}", slot=post.slot, why=why)
             self._look_whether_empty()
+        elif self._left:
+            _log.info("worker {slot} exited {why}", slot=post.slot, why=why)
+            if not any(each.running for each in self._posts):
+                signals.stop_once(self._reactor)
+        elif self._heir is not None and self._successor is not None:
+            self._successor.fail(self._heir.reason(post, why))
+        elif self.replaceable is not None and self.replaceable.exited(post, why):
+            _log.error("worker {slot} exited {why} while it is being replaced", slot=post.slot, why=why)
         elif not any(each.served for each in self._posts):
             _log.critical(
                 "worker {slot} failed to start (exited {why}); shutting down", slot=post.slot, why=why
@@ -208,12 +298,32 @@ class Supervisor(Service):
                 slot=post.slot, why=why, pause_s=pause_s,
             )  # fmt: skip
 
+    def restart(self, slot: WorkerSlot) -> None:
+        """Start a worker in the place of one that has exited during a replacement (Running)."""
+        slot.start_again()
+
+    def left(self, successor: int | None) -> None:
+        """A successor has taken over: end once all workers have (Running)."""
+        self._left = True
+        self._own_pid_file("")
+        if self.owner is not None:
+            self.owner.leave()
+        listening_sockets.close((*self._clients, *self._admin))
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        if successor is not None:
+            notify(main_pid(successor), READY)
+        _log.info("process {pid} serves; this one ends when its workers have", pid=successor)
+        if not any(each.running for each in self._posts):
+            signals.stop_once(self._reactor)
+
     def asked(self, post: WorkerSlot, question: GatherQuestion) -> None:
         """A worker asks for the snapshots of all workers (Chief)."""
         self._background.run(self._answer(post, question))
 
     async def _answer(self, post: WorkerSlot, question: GatherQuestion) -> None:
-        post.say(GatherReply(question.id, await self._gather(post, question.own)))
+        post.say(GatherReply(question.id, await self._snapshots.of_all(post, question.own)))
 
     def reload_asked(self, post: WorkerSlot, question: FileReloadQuestion) -> None:
         """A worker asks to apply the options file, for a client of the admin listener (Chief)."""
@@ -226,54 +336,35 @@ class Supervisor(Service):
             outcome = await self.owner.reload(operator)
         post.say(FileReloadReply(question.id, outcome))
 
-    async def _gather(self, asker: WorkerSlot, own: Snapshot) -> Overview:
-        seen, missing = {asker.slot: own}, {}
-        restarts = {post.slot: post.restarts for post in self._posts}
-        others = [post for post in self._posts if post is not asker]
-        asked = [post for post in others if post.ready]
-        answers = await DeferredList([post.ask() for post in asked], consumeErrors=True)
-        for post, (answered, snapshot) in zip(asked, answers, strict=True):
-            if answered:
-                seen[post.slot] = snapshot
-            else:
-                post.failures += 1
-                missing[post.slot] = "it does not answer"
-        # A worker that answered and then exited is counted among the exited ones; here it would count twice.
-        ended = [post for post in asked if not post.running or post.restarts != restarts[post.slot]]
-        for post in (*ended, *(post for post in others if post not in asked)):
-            seen.pop(post.slot, None)
-            missing[post.slot] = "it is being started"
-        for slot, snapshot in seen.items():
-            self._kept.saw(slot, snapshot)
-        return Overview(
-            seen,
-            missing,
-            self._kept.without(seen),
-            {post.slot: post.restarts for post in self._posts},
-            {post.slot: post.failures for post in self._posts},
-        )
-
     def stopService(self) -> Deferred[None]:
         """Close the ports, let all workers finish, and kill those that are late."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
-        notify(STOPPING)
-        noted = succeed(None) if self.owner is None else self.owner.stop()
+        if not self._left:
+            notify(STOPPING)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.replaceable is not None:
+            await self.replaceable.give_up()
+        noted = succeed(None)
+        if self.owner is not None and self._heir is None and not self._left:
+            noted = self.owner.stop()  # it writes to the state folder, which is nobody else's now
         listening_sockets.close((*self._clients, *self._admin))
         for post in self._posts:
             post.stay_away()
-            post.say(StopWorker())
+            if self._heir is not None:
+                post.kill()  # it has opened nothing that it would have to close
+            else:
+                post.say(StopWorker())
         emptied = self._emptied = Deferred()
         self._late = self._reactor.callLater(self._settings.drain_s + GRACE_S, self._kill)
-
-        def done(_: None) -> None:
-            if self._late.active():
-                self._late.cancel()
-            _log.info("all workers have exited")
-
         self._look_whether_empty()
-        emptied.addCallback(done)
-        return gatherResults([emptied, noted]).addCallback(lambda _: None)
+        await emptied
+        if self._late.active():
+            self._late.cancel()
+        _log.info("all workers have exited")
+        await noted
 
     def _kill(self) -> None:
         for post in self._posts:

@@ -19,18 +19,22 @@ from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_paus
 from ..forked_process import CannotFork, Fork
 from ..watch.merge import Snapshot
 from . import child
-from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD
+from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD, RELAY_FD
 from .messages import (
+    CloseState,
     CommitReload,
     FileReloadQuestion,
     FromWorker,
     GatherQuestion,
+    HoldRequests,
     PrepareReload,
-    ReloadStep,
+    ReopenState,
     SnapshotQuestion,
     SnapshotReply,
     StartWorker,
+    StepReply,
     ToWorker,
+    WorkerPrepared,
     WorkerReady,
 )
 
@@ -39,10 +43,15 @@ ANSWER_S: Final = 1.0
 """Seconds that a worker has to answer ``SnapshotQuestion``."""
 STEP_S: Final = 10.0
 """Seconds that a worker has for each step of a reload."""
+EXITED: Final = "it has exited"
+SILENT: Final = "it does not answer"
 
 
 class SlotSupervisor(Protocol):
     """What a post calls on its supervisor."""
+
+    def prepared(self, post: WorkerSlot) -> None:
+        """The post's worker could open the state folder, which an old proxy has."""
 
     def serves(self, post: WorkerSlot) -> None:
         """The post's worker accepts connections now."""
@@ -65,6 +74,9 @@ class WorkerSlot:
     :param lock: descriptor of the state folder's lock, which the worker holds too.
     :param ends: descriptor of the memory in which workers note how far their journals are on disk.
     :param fork: starts a process; see ``forked_process.fork``.
+    :ivar relay: this end of the worker's socket for a replacement. A successor inherits it, and responds to what the
+        worker relays then.
+    :ivar last_line: what the process wrote last to stdout or stderr.
     :ivar restarts: how often the worker was replaced.
     :ivar failures: how often the worker did not answer ``SnapshotQuestion`` in time.
     :ivar served: a process in this slot has served at some time.
@@ -97,6 +109,9 @@ class WorkerSlot:
         self._number = 0
         self._began = 0.0
         self._deaths = 0
+        self._inherits: tuple[int, tuple[socket.socket, ...]] | None = None
+        self.relay: socket.socket | None = None
+        self.last_line = ""
         self.ready = self.served = False
         self.restarts = self.failures = 0
 
@@ -109,6 +124,18 @@ class WorkerSlot:
     def pid(self) -> int | None:
         """The process id; None without a process."""
         return None if self._process is None else self._process.pid
+
+    def take_over(self, lifeline: int, relays: Sequence[socket.socket]) -> None:
+        """Start a process that builds everything, and opens nothing until ``OpenState``: an old proxy has the folder.
+
+        :param lifeline: descriptor that it holds until it ends.
+        :param relays: on which old processes will relay requests to it.
+        """
+        self._inherits = lifeline, tuple(relays)
+        try:
+            self.start()
+        finally:
+            self._inherits = None
 
     def start(self) -> None:
         """Start a process. If the system cannot start one, report it like a process that exited at once."""
@@ -124,15 +151,20 @@ class WorkerSlot:
         """:raise OSError: the interpreter cannot be run, or there are too many open files or processes."""
         ours, theirs = socket.socketpair()
         clients, admin = self._sockets
-        with ours, theirs:
-            ours.setblocking(False)
-            theirs.setblocking(False)
+        lifeline, relays = self._inherits or (None, ())
+        self.close_relay()
+        self.relay, outgoing = socket.socketpair()
+        with ours, theirs, outgoing:
+            for each in (ours, theirs, self.relay, outgoing):
+                each.setblocking(False)
             self._process = ChildProcess(self)
             descriptors: dict[int, int | str] = {0: no_input(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
             descriptors[LOCK_FD] = no_input() if self._lock is None else self._lock
             descriptors[ENDS_FD] = no_input() if self._ends is None else self._ends
-            for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
-                descriptors[index] = each.fileno()
+            descriptors[RELAY_FD] = outgoing.fileno()
+            given = [each.fileno() for each in (*clients, *admin, *relays)]
+            given += [] if lifeline is None else [lifeline]
+            descriptors |= dict(enumerate(given, FIRST_SOCKET_FD))
             try:
                 self._fork(self._reactor, self._process, self._run, descriptors)
             except CannotFork:
@@ -145,7 +177,11 @@ class WorkerSlot:
             )
             self._channel = channel
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, SingleProtocolFactory(channel))
-        channel.say(StartWorker(self.slot, self.settings, len(clients), len(admin)))
+        channel.say(
+            StartWorker(
+                self.slot, self.settings, len(clients), len(admin), self._inherits is not None, len(relays)
+            )
+        )
 
     def _run(self) -> int:
         """Be a worker, in the forked process; return the exit status."""
@@ -204,7 +240,29 @@ class WorkerSlot:
         """Let the worker apply what it has prepared; fires with "" once it has."""
         return self._step(CommitReload)
 
-    def _step(self, message: Callable[[int], ToWorker]) -> Deferred[str]:
+    def hold(self, quiet_s: float, within_s: float) -> Deferred[str]:
+        """Let the worker hold its requests; fires with why it cannot, "" if nothing is in flight any more.
+
+        :param quiet_s: seconds for the requests in flight.
+        :param within_s: seconds until it must have answered.
+        """
+        return self._step(lambda number: HoldRequests(number, quiet_s), within_s)
+
+    def close(self, within_s: float) -> Deferred[str]:
+        """Let the worker close the state folder; fires with why it has not, "" if it has."""
+        return self._step(CloseState, within_s)
+
+    def reopen(self, within_s: float) -> Deferred[str]:
+        """Let the worker open the state folder again; fires with why it has not, "" if it has."""
+        return self._step(ReopenState, within_s)
+
+    def close_relay(self) -> None:
+        """Close this process's end of the worker's relay."""
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
+
+    def _step(self, message: Callable[[int], ToWorker], within_s: float = STEP_S) -> Deferred[str]:
         self._number += 1
         number = self._number
         answer: Deferred[str] = Deferred()
@@ -212,9 +270,9 @@ class WorkerSlot:
 
         def over(result: Any) -> Any:
             self._steps.pop(number, None)
-            return "it does not answer" if isinstance(result, Failure) else result
+            return SILENT if isinstance(result, Failure) else result
 
-        answer.addTimeout(STEP_S, self._reactor).addBoth(over)
+        answer.addTimeout(within_s, self._reactor).addBoth(over)
         self.say(message(number))
         return answer
 
@@ -226,6 +284,8 @@ class WorkerSlot:
 
     def _heard(self, message: FromWorker) -> None:
         match message:
+            case WorkerPrepared():
+                self._chief.prepared(self)
             case WorkerReady():
                 self.ready = self.served = True
                 self._chief.serves(self)
@@ -233,7 +293,7 @@ class WorkerSlot:
                 answer = self._asked.pop(message.id, None)
                 if answer is not None:
                     answer.callback(message.snapshot)
-            case ReloadStep():
+            case StepReply():
                 step = self._steps.pop(message.id, None)
                 if step is not None:
                     step.callback(message.trouble)
@@ -250,12 +310,14 @@ class WorkerSlot:
 
     def wrote(self, line: str) -> None:
         """Log a line of the process's stdout or stderr: why it cannot start, or an interpreter crash."""
+        self.last_line = line.strip() or self.last_line
         _log.error("worker {slot}: {line}", slot=self.slot, line=line)
 
     def ended(self, why: str) -> None:
         """Handle the exit of the process: clear the slot and tell the supervisor."""
         self._process = self._channel = None
         self.ready = False
+        self.close_relay()
         for step in list(self._steps.values()):
-            step.callback("it has exited")
+            step.callback(EXITED)
         self._chief.ended(self, why)

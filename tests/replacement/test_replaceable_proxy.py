@@ -16,9 +16,9 @@ from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.control.owner import ReplacementFailed
 from hospproxy.options.source import NO_SOURCE
 from hospproxy.replacement import replaceable_proxy
+from hospproxy.replacement.hold import StateNotClosed
 from hospproxy.replacement.launch import Launch
 from hospproxy.replacement.replaceable_proxy import ReplaceableProxy
-from hospproxy.replacement.replacement import StateNotClosed
 from hospproxy.state.lock import FolderLock
 
 

@@ -12,9 +12,10 @@ from hospproxy.control.owner import ReplacementFailed
 from hospproxy.errors import ProxyError
 from hospproxy.exchange import Deadline, Exchange
 from hospproxy.messages import Request, Response
+from hospproxy.replacement.hold import HITS_S, Hold, StateNotClosed
 from hospproxy.replacement.messages import TakeOver, ToSuccessor
 from hospproxy.replacement.relay import Relay
-from hospproxy.replacement.replacement import HITS_S, Replacement, StateNotClosed
+from hospproxy.replacement.replacement import OneProcess, Replacement
 
 QUIET_S = 30.0
 
@@ -120,9 +121,8 @@ class ReplacementTests(SynchronousTestCase):
         self.clock, self.machine = Clock(), Machine()
         self.proxy, self.successor = FakeProxy(self.machine), FakeSuccessor(self.machine)
         self.progress: list[str] = []
-        self.replacement = Replacement(
-            self.clock, self.proxy, self.successor, Named(3), QUIET_S, self.progress.append
-        )
+        old = OneProcess(Hold(self.clock, self.proxy, QUIET_S), Named(3))
+        self.replacement = Replacement(old, self.successor, self.progress.append)
         self.outcome = Deferred.fromCoroutine(self.replacement.run())
         self.addCleanup(lambda: self.assertEqual(self.machine.most, 1, "the folder had two owners"))
 

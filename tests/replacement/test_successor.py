@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.replacement import formats, successor
 from hospproxy.replacement.messages import RELAY, Prepare, Prepared, Serving, TakeOver
-from hospproxy.replacement.successor import GONE_S, Successor
+from hospproxy.replacement.successor import GONE_S, OneHeir, Successor
 
 
 class SuccessorTests(SynchronousTestCase):
@@ -41,9 +41,8 @@ class SuccessorTests(SynchronousTestCase):
         parent, self.death = os.pipe()
         self.addCleanup(os.close, parent)
         settings = Settings(upstream=UpstreamSettings(url="http://127.0.0.1:1"), state_dir=self.state)
-        self.successor = Successor(
-            settings, self.clock, self.build, lambda *given: self.serving.append(given)
-        )
+        heir = OneHeir(self.clock, self.build, lambda *given: self.serving.append(given))
+        self.successor = Successor(settings, self.clock, heir)
         self.successor._parent = parent  # a pidfd is readable once its process has ended, as this pipe is
         self.said: list[Any] = []
         self.successor.channel.say = self.said.append  # type: ignore[method-assign]
@@ -87,7 +86,8 @@ class SuccessorTests(SynchronousTestCase):
         self.proxy.health.reasons.return_value = {"redis": "away"}
         self.clock.advance(0.1)
         self.assertEqual(self.said[-1], Serving())
-        self.assertEqual(self.serving, [(self.proxy, "/run/pid")])
+        [(proxy, relays, pid_file)] = self.serving
+        self.assertEqual((proxy, len(relays), pid_file), (self.proxy, 1, "/run/pid"))
         self.hear(TakeOver())  # once is enough
         self.proxy.startService.assert_called_once_with()
 

@@ -15,11 +15,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.control.owner import ReplacementFailed
+from hospproxy.replacement.hold import StateNotClosed
 from hospproxy.replacement.messages import NoResponse, Prepared, RelayedResponse, Serving, TakeOver
 from hospproxy.replacement.successor_process import (
     CHANNEL_FD,
     ERRORS_FD,
     FIRST_SOCKET_FD,
+    GONE_S,
+    LIFELINE_FD,
     LOCK_FD,
     SuccessorProcess,
 )
@@ -35,6 +38,7 @@ class FakeReactor(Clock):
         if self.trouble is not None:
             raise self.trouble
         self.process, self.program, self.more = process, program, more
+        self.lifeline = os.dup(more["childFDs"][LIFELINE_FD])
         process.transport = self
 
     pid = 4711
@@ -62,13 +66,14 @@ class ProcessTests(SynchronousTestCase):
         self.lost += 1
 
     def start(self) -> None:
-        self.process.start(["/v/bin/python", "-P"], {"KEY": "secret"}, 99, [self.listening])
+        self.process.start(["/v/bin/python", "-P"], {"KEY": "secret"}, 99, [self.listening.fileno()])
 
     def say(self, message: Any) -> None:
         content = msgspec.msgpack.encode(message)
         self.reactor.channel.dataReceived(len(content).to_bytes(4, "big") + content)
 
     def exits(self, reason: Exception) -> None:
+        os.close(self.reactor.lifeline)
         self.reactor.process.processEnded(Failure(reason))
 
     def prepared(self) -> Deferred[str]:
@@ -80,6 +85,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual((given[1], given[2], given[LOCK_FD], given[ERRORS_FD]), (1, "r", 99, 2))
         self.assertEqual(given[FIRST_SOCKET_FD], self.listening.fileno())
         self.assertIn(CHANNEL_FD, given)
+        self.assertIn(LIFELINE_FD, given)
         self.assertEqual(self.reactor.more["env"], {"KEY": "secret"})
         self.assertEqual(self.process.pid, 4711)
 
@@ -136,7 +142,43 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(self.lost, 1)
         self.process.say(TakeOver())  # does nothing
 
-    def test_no_descriptor_of_the_channel_is_left_open(self) -> None:
+    def test_its_workers_are_gone_before_the_folder_is_used_again(self) -> None:
+        self.start()
+        held = os.dup(self.reactor.lifeline)
+        ended = Deferred.fromCoroutine(self.process.end())
+        self.exits(ProcessTerminated(None, 9))
+        self.reactor.advance(1.0)
+        self.assertNoResult(ended)  # a worker of it still has the pipe
+        os.close(held)
+        self.reactor.advance(1.0)
+        self.successResultOf(ended)
+
+    def test_workers_that_do_not_end_keep_the_folder(self) -> None:
+        self.start()
+        held = os.dup(self.reactor.lifeline)
+        self.addCleanup(os.close, held)
+        ended = Deferred.fromCoroutine(self.process.end())
+        self.exits(ProcessTerminated(None, 9))
+        self.reactor.pump([1.0] * round(GONE_S + 1))
+        self.failureResultOf(ended, StateNotClosed)
+
+    def test_the_reason_of_a_failure_elsewhere(self) -> None:
+        self.start()
+        waiting = self.prepared()
+        self.process.fail("worker 1 exited by signal 9")
+        self.assertEqual(
+            str(self.failureResultOf(waiting, ReplacementFailed).value), "worker 1 exited by signal 9"
+        )
+
+    def test_no_descriptor_is_left_open_if_it_cannot_be_started(self) -> None:
+        before = os.listdir("/proc/self/fd")
+        self.test_one_that_cannot_be_started()
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+    def test_no_descriptor_is_left_open(self) -> None:
         before = os.listdir("/proc/self/fd")
         self.start()
+        ended = Deferred.fromCoroutine(self.process.end())
+        self.exits(ProcessDone(0))
+        self.successResultOf(ended)
         self.assertEqual(os.listdir("/proc/self/fd"), before)

@@ -186,7 +186,7 @@ class Talking(Case):
 class Ending(Case):
     def test_without_a_supervisor_it_drains_and_the_kernel_sees_to_it(self) -> None:
         self.start()
-        with mock.patch("hospproxy.workers.child.end_within") as timer:
+        with mock.patch("hospproxy.workers.worker_proxy.end_within") as timer:
             self.line.loseConnection()
         timer.assert_called_once_with(SETTINGS.drain_s + GRACE_S)
         self.assertEqual(self.stopped, 1)

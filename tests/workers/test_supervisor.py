@@ -129,7 +129,7 @@ class Case(SynchronousTestCase):
             self.addCleanup(each.stop)
         self.supervisor = Supervisor(self.settings, self.reactor, self.statuses.append, fork=no_fork)
 
-    def bound(self, urls: Any) -> tuple[Any, ...]:
+    def bound(self, urls: Any, given: Any) -> tuple[Any, ...]:
         made = []
         for number, _ in enumerate(urls, len(self.opened)):
             each = mock.Mock()
@@ -166,8 +166,8 @@ class Starting(Case):
 
     def test_the_first_alone_has_the_admin_listener(self) -> None:
         first, second, _ = self.begin()
-        self.assertEqual([first.descriptors[number] for number in (6, 7, 8)], [50, 51, 52])
-        self.assertEqual(sorted(second.descriptors), [0, 1, 2, 3, 4, 5, 6, 7])
+        self.assertEqual([first.descriptors[number] for number in (7, 8, 9)], [50, 51, 52])
+        self.assertEqual(sorted(second.descriptors), [0, 1, 2, 3, 4, 5, 6, 7, 8])
 
     def test_every_worker_holds_the_lock_of_the_state_folder_too(self) -> None:
         lock = mock.Mock()
