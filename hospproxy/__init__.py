@@ -39,7 +39,7 @@ Modules at this level, in reading order:
 * ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``, ``collector.py``: what is taken from the system: time,
   randomness, threads, memory.
 * ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
-  ``service_manager.py``: what systemd is told.
+  ``service_manager.py``: what systemd is told. ``socket_activation.py``: sockets that it has opened.
 * ``child_process.py``, ``forked_process.py``, ``channel.py``: a process that this one starts or forks, and messages
   between the two.
 * ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,

@@ -238,7 +238,7 @@ class ProxyService(Service):
         # Install twice: a reactor that starts to run replaces the handlers with its own.
         self._use(self._settings)
         self._reactor.callWhenRunning(self._use, self._settings)
-        if self._seat.sockets is None:  # with several workers, the supervisor logs it once all serve
+        if self._seat.sockets is None or self._seat.announces:  # a supervisor logs it for its workers
             self._announce()
         if self.audit_page is not None:
             self.audit_page.start()

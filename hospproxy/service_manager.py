@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 READY = "READY=1"
 """The process serves."""
@@ -31,3 +32,18 @@ def notify(*lines: str, environment: Mapping[str, str] = os.environ) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.setblocking(False)
         sender.sendto("\n".join(lines).encode(), address)
+
+
+@contextmanager
+def reloading(
+    monotonic: Callable[[], float] = time.monotonic, environment: Mapping[str, str] = os.environ
+) -> Iterator[None]:
+    """Say that the process reloads, until what is done inside has ended. A failed reload is one that has ended.
+
+    :param monotonic: seconds of the system's monotonic clock, by which the service manager tells reloads apart.
+    """
+    notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}", environment=environment)
+    try:
+        yield
+    finally:
+        notify(READY, environment=environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .options.source import OptionsSource, SecretEnvironment
     from .replacement.launch import Launch
     from .replacement.replaceable_proxy import ReplaceableProxy
+    from .socket_activation import PassedSockets
     from .state.lock import FolderLock
 
 
@@ -116,6 +118,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :raise SystemExit: 1, with the reason on stderr, if the state folder or another file cannot be used.
     """
     from . import privileges
+    from .arrival.listeners import ListenerError
     from .shutdown import leave_at_exit
     from .state.lock import LockError
 
@@ -127,6 +130,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             print(f"hospproxy: warning: could not give up a privilege: {trouble}", file=sys.stderr)
     state_dir, heir = options.settings.state_dir, options.heir
     try:
+        passed = _passed(options.settings)
         if heir is not None:
             privileges.prepare(state_dir, *heir)
         # Before anything else: only one process may create keys and certificates in the state folder. A successor is
@@ -134,18 +138,18 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         lock = None if options["successor"] else _lock(options)
         if options.settings.workers > 1:
             # The supervisor creates no files: the workers create them, as the user they run as.
-            supervisor = _supervisor(options, reactor, lock)
+            supervisor = _supervisor(options, reactor, lock, passed)
             if heir is not None:
                 privileges.load_late_modules()
             return supervisor
-        service = _proxy(options, reactor, lock)
+        service = _proxy(options, reactor, lock, passed)
         if heir is not None:
             privileges.load_late_modules()
             privileges.hand_over(state_dir, *heir)
         if own:
             # A part that hangs may hold a lock that the interpreter would wait for at its exit.
             leave_at_exit(lambda: 1 if service.left else None)
-    except (privileges.OwnershipError, LockError, OSError) as error:
+    except (privileges.OwnershipError, LockError, ListenerError, OSError) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     return service
@@ -166,7 +170,20 @@ def _lock(options: Options) -> FolderLock:
     return take(settings.state_dir, orphans_s=settings.drain_s + GRACE_S, heir=options.heir, say=say)
 
 
-def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> ReplaceableProxy:
+def _passed(settings: Settings) -> PassedSockets:
+    """Take the listening sockets that systemd has opened.
+
+    :raise ListenerError: one of them belongs to no listener of the options.
+    """
+    from .socket_activation import assigned, take
+
+    admin = settings.admin.url if settings.admin.enabled else None
+    return assigned(take(os.environ, os.getpid()), [each.url for each in settings.listeners], admin)
+
+
+def _proxy(
+    options: Options, reactor: Any, lock: FolderLock | None, passed: PassedSockets
+) -> ReplaceableProxy:
     from .replacement.launch import Launch
     from .replacement.replaceable_proxy import ReplaceableProxy
     from .service import build  # not above: it is slow to import
@@ -181,6 +198,7 @@ def _proxy(options: Options, reactor: Any, lock: FolderLock | None) -> Replaceab
         lock,
         options.launch or Launch(),
         lambda path: _own_pid_file(options, path),
+        passed,
     )
 
 
@@ -191,7 +209,7 @@ def _own_pid_file(options: Options, path: str) -> None:
         outer["pidfile"] = path
 
 
-def _supervisor(options: Options, reactor: Any, lock: FolderLock | None) -> IService:
+def _supervisor(options: Options, reactor: Any, lock: FolderLock | None, passed: PassedSockets) -> IService:
     from .replacement.launch import Launch
     from .workers.supervisor import Supervisor
 
@@ -201,6 +219,6 @@ def _supervisor(options: Options, reactor: Any, lock: FolderLock | None) -> ISer
     service: IService = Supervisor(
         options.settings, reactor, lock=lock, source=options.source, environment=options.environment,
         launch=options.launch or Launch(), takes_over=bool(options["successor"]),
-        own_pid_file=lambda path: _own_pid_file(options, path),
+        own_pid_file=lambda path: _own_pid_file(options, path), passed=passed,
     )  # fmt: skip
     return service

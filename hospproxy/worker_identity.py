@@ -26,6 +26,7 @@ class Seat:
     :param admin: the same for the admin listener; empty if another worker has it.
     :param gather: collects the snapshots of all workers; only slot 0 of several workers has it.
     :param reload: applies the options file to all workers; only slot 0 of several workers has it.
+    :param announces: the process logs where it serves, though its sockets were given: systemd has opened them.
     :param ends: where the workers note how far their journals are on disk; None: the process makes its own.
     """
 
@@ -35,6 +36,7 @@ class Seat:
     gather: Gather | None = None
     ends: JournalEnds | None = None
     reload: Callable[[Operator], Awaitable[ReloadOutcome]] | None = None
+    announces: bool = False
 
 
 ONLY = Seat()

@@ -42,6 +42,7 @@ def systemd(folder: Path, target: Path) -> Iterator[str]:
     unit.parent.mkdir(parents=True)
     text = (folder / unit.name).read_text()
     unit.write_text(text)
+    shutil.copy(folder / "hospproxy.socket", unit.parent)
     # Programs that the unit starts must exist, and the targets that it names.
     for program in re.findall(r"^Exec\w+=[-+!@:]*(/\S+)", text, re.MULTILINE):
         path = target / program.removeprefix("/")
@@ -52,9 +53,8 @@ def systemd(folder: Path, target: Path) -> Iterator[str]:
     units.mkdir(parents=True)
     for each in Path("/usr/lib/systemd/system").glob("*.target"):
         shutil.copy(each, units)
-    yield from run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={target}", unit.name]
-    )
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={target}"]
+    yield from run([*verify, unit.name, "hospproxy.socket"])
     yield from run(
         ["systemd-analyze", "security", "--no-pager", "--offline=true", f"--threshold={MOST_EXPOSED}", unit]
     )

@@ -28,7 +28,7 @@ LAYERS = (
     " collector service_manager host",
     "options",
     "arrival",
-    "config checks log_output",
+    "config checks log_output socket_activation",
     "sharing",
     "foundations",
     "memory",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.service_manager import READY, main_pid, notify
+from hospproxy.service_manager import READY, main_pid, notify, reloading
 
 
 class NotifyTests(SynchronousTestCase):
@@ -43,3 +43,14 @@ class NotifyTests(SynchronousTestCase):
         self.listen(self.path)
         for _ in range(2000):
             notify(READY, environment={"NOTIFY_SOCKET": self.path})
+
+    def test_a_reload_has_a_time_and_an_end_even_if_it_fails(self) -> None:
+        listening = self.listen(self.path)
+        with (
+            self.assertRaises(ValueError),
+            reloading(lambda: 12.000034, {"NOTIFY_SOCKET": self.path}),
+        ):
+            self.assertEqual(listening.recv(100), b"RELOADING=1\nMONOTONIC_USEC=12000034")
+            self.assertRaises(BlockingIOError, listening.recv, 100)
+            raise ValueError
+        self.assertEqual(listening.recv(100), b"READY=1")

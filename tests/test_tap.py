@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.replacement.replaceable_proxy import ReplaceableProxy
+from hospproxy.socket_activation import PassedSocket
 from hospproxy.tap import Options, makeService
 from hospproxy.worker_identity import ONLY
 from hospproxy.workers.supervisor import Supervisor
@@ -157,6 +159,26 @@ class ServiceTests(Case):
             f"hospproxy: {self.folder / 'state'} is in use by process {os.getpid()}: stop that proxy first"
         )
         self.assertEqual([line.startswith(words) for line in self.err.getvalue().splitlines()], [True, True])
+
+    def test_a_socket_of_systemd_goes_to_its_listener(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            passed = [PassedSocket("listeners", listening)]
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            more = ["--listen", url, *GOOD]
+            with (
+                mock.patch("hospproxy.socket_activation.take", return_value=passed),
+                mock.patch("hospproxy.service.build", return_value=Service()) as build,
+            ):
+                makeService(self.options(*more), MemoryReactorClock())
+            self.assertEqual(build.call_args.args[2].sockets, (listening,))
+
+    def test_a_socket_of_systemd_that_belongs_to_no_listener(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening, redirect_stderr(self.err):
+            passed = [PassedSocket("listeners", listening)]
+            with mock.patch("hospproxy.socket_activation.take", return_value=passed):
+                ended = self.assertRaises(SystemExit, makeService, self.options(*GOOD), MemoryReactorClock())
+        self.assertEqual(ended.code, 1)
+        self.assertIn("must be the address of a listener", self.err.getvalue())
 
     def test_on_the_processs_own_reactor(self) -> None:
         self.assertIs(self.build(None)[1].call_args.args[1], real_reactor)

@@ -18,6 +18,7 @@ from ..options.positions import line_of
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment, source_of
 from ..record.admin_events import SIGNAL, Action, AdminTrail, Operator
 from ..secrets import KeyFileError, MasterKey
+from ..service_manager import reloading
 from ..worker import TaskRunner
 from .messages import ControlError
 from .options_history import OptionsHistory
@@ -143,8 +144,11 @@ class OptionsReload:
     async def hangup(self) -> None:
         """Apply the options file (SIGHUP); read certificates and secrets again in any case."""
         if self.source.file is None:
-            await self._events.note("reload", "success", SIGNAL, "certificates and secrets are read again")
-            self._unchanged()
+            with reloading():
+                await self._events.note(
+                    "reload", "success", SIGNAL, "certificates and secrets are read again"
+                )
+                self._unchanged()
             return
         try:
             await self.reload(SIGNAL)
@@ -157,7 +161,8 @@ class OptionsReload:
         await self._lock.acquire()  # a SIGHUP that comes during a reload must not be lost
         change = Change(self._events, action, operator)
         try:
-            return await work(change)
+            with reloading():
+                return await work(change)
         except ControlError as error:
             self.state = evolve(self.state, refused_at=self._wall())
             for line in error.lines:

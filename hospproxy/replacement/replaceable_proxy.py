@@ -22,6 +22,7 @@ from ..options.source import OptionsSource
 from ..service_manager import READY, STOPPING, main_pid, notify
 from ..shutdown import leave
 from ..signals import stop_once
+from ..socket_activation import NO_SOCKETS, PassedSockets
 from ..state.lock import FolderLock
 from ..worker_identity import ONLY, Seat
 from . import formats
@@ -51,6 +52,7 @@ class ReplaceableProxy(Service):
     :param lock: of the state folder; None if this process takes over.
     :param launch: how to start a successor.
     :param own_pid_file: says that twistd must remove this pid file at the end of this process; "" for none.
+    :param passed: listening sockets that systemd has opened.
     """
 
     name = "hospproxy"
@@ -64,6 +66,7 @@ class ReplaceableProxy(Service):
         lock: FolderLock | None,
         launch: Launch,
         own_pid_file: Callable[[str], None] = lambda _path: None,
+        passed: PassedSockets = NO_SOCKETS,
     ) -> None:
         self._settings = settings
         self._source = source
@@ -83,7 +86,8 @@ class ReplaceableProxy(Service):
             heir = OneHeir(reactor, self._build_later, self._took_over)
             self._successor = Successor(settings, reactor, heir)
         else:
-            self._own(build(settings, source, ONLY, lock))
+            given = Seat(sockets=passed.clients, admin=passed.admin, announces=True)
+            self._own(build(settings, source, given if passed.any else ONLY, lock))
 
     @property
     def left(self) -> list[str]:

@@ -32,6 +32,7 @@ from ..replacement.replaceable_proxy import write_pid_file
 from ..replacement.successor import Successor
 from ..service_manager import READY, STOPPING, main_pid, notify
 from ..shutdown import GRACE_S, leave_at_exit
+from ..socket_activation import NO_SOCKETS, PassedSockets
 from ..state.lock import FolderLock
 from ..watch.reload_page import ReloadOutcome
 from ..worker import BriefThread
@@ -64,6 +65,7 @@ class Supervisor(Service):
     :param launch: how to start a successor; None: it cannot be replaced.
     :param takes_over: from the process that has started this one, which lends it the lock.
     :param own_pid_file: says that twistd must remove this pid file at the end of this process; "" for none.
+    :param passed: listening sockets that systemd has opened.
     """
 
     name = "hospproxy"
@@ -80,6 +82,7 @@ class Supervisor(Service):
         launch: Launch | None = None,
         takes_over: bool = False,
         own_pid_file: Callable[[str], None] = lambda _path: None,
+        passed: PassedSockets = NO_SOCKETS,
     ) -> None:
         clocks.install_monotonic(reactor)
         self._settings = settings
@@ -92,6 +95,7 @@ class Supervisor(Service):
         self.replaceable = None if launch is None else ReplaceableWorkers(reactor, self, launch)
         self._fork = fork
         self._own_pid_file = own_pid_file
+        self._passed = passed
         self._heir: WorkersHeir | None = None
         self._successor: Successor | None = None
         if takes_over:
@@ -142,7 +146,7 @@ class Supervisor(Service):
         """Bind every port while the process still has the privileges for it."""
         if self._heir is None:
             try:
-                self._bind((), ())
+                self._bind(self._passed.clients, self._passed.admin)
             except (CannotListenError, ListenerError) as error:
                 print(f"hospproxy: {error}", file=sys.stderr)
                 raise SystemExit(1) from None
