@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ..chaos.table import Table, show
@@ -41,13 +42,16 @@ _BUSY, _IDLE, _PATIENT = 4, 8, 3
 
 
 def replacements(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table) -> None:
-    """Replace the proxy; every second time it is a rollback."""
+    """Replace the proxy; every second time it is a rollback. With workers, a single process serves in between."""
+    workers = site.workers
     busy, failed, took = Busy(site.port, seen, _BUSY), 0, []
     patient = Idle(site.port, seen, _PATIENT)
     for number in range(rounds):
         # The patient ones were opened before the last replacement: two processes relay what they write.
         writing = [Idle(site.port, seen, _IDLE), patient]
         patient = Idle(site.port, seen, _PATIENT)
+        if workers > 1:
+            site.set_workers(1 if number == 1 else workers)
         before = len(site.text())
         began = time.monotonic()
         running = site.replace(back=bool(number % 2))
@@ -75,12 +79,15 @@ def replacements(site: Site, seen: Seen, rounds: int, rng: random.Random, table:
     judge_clients(seen, table)
 
 
-def kills(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table) -> None:
-    """Kill a process of the old or of the new proxy at each step of a replacement, and see that one serves."""
+def kills(site: Site, seen: Seen, rounds: int, rng: random.Random, table: Table, first: int = 0) -> None:
+    """Kill a process of the old or of the new proxy at each step of a replacement, and see that one serves.
+
+    :param first: number of the first kill: they go through all steps for one kind of process, then for the next.
+    """
     busy, restarts = Busy(site.port, seen, _BUSY, 0.05), 0
     within_s = _SERVES_S[site.workers > 1]
     victims = VICTIMS if site.workers > 1 else VICTIMS[:2]
-    for number in range(rounds):
+    for number in range(first, first + rounds):
         step, victim = STEPS[number % len(STEPS)], victims[number // len(STEPS) % len(victims)]
         before, pid, running = _begun(site)
         site.until(lambda: _SAID[step] in site.text()[before:], f"step {step} does not come")  # noqa: B023
@@ -150,7 +157,7 @@ def run(folder: Path, options: argparse.Namespace) -> list[Table]:
         for workers in options.workers
         for name, rounds, trial in (
             ("replacements", options.replacements, replacements),
-            ("kills", options.kills, kills),
+            ("kills", options.kills, partial(kills, first=options.first)),
         )
     ):
         if not rounds:
@@ -179,6 +186,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--seed", type=int, default=1, help="of every choice (default 1)")
     add("--replacements", type=int, default=10, help="every second one a rollback (default 10)")
     add("--kills", type=int, default=20, help="of either process, over all steps (default 20)")
+    add("--first", type=int, default=0, help="number of the first kill, to repeat some (default 0)")
     add("--workers", type=int, nargs="+", default=[1, 2], help="for each of these (default 1 2)")
     add("--short", action="store_true", help="2 replacements, no kills")
     add("--keep", type=Path, help="a folder to leave logs and state in")

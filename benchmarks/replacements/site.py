@@ -71,6 +71,12 @@ class Site:
         self._watch = Thread(target=self._count_owners, daemon=True)
         self._watch.start()
 
+    def set_workers(self, number: int) -> None:
+        """Edit the options file: the next version that takes over has another number of workers."""
+        text = self._file.read_text()
+        self._file.write_text(text.replace(f"workers = {self.workers}\n", f"workers = {number}\n"))
+        self.workers = number
+
     def start(self) -> None:
         """Start the first version, as an operator does."""
         home = self.versions / VERSIONS[0] / "bin"
