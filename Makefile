@@ -27,6 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 
 .PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint docs load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads surge bench-visible
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -154,6 +155,9 @@ machines-kill: environment ## kill -9 workers and whole machines 50 times while 
 replacements: environment ## replace one process and two workers 10 times each under load; kill -9 their processes at every step (25 minutes)
 	$(BIN)/python -m benchmarks.replacements
 
+surge: environment ## send five times the usual traffic from one source, to one process and to two machines (six minutes)
+	$(BIN)/python -m benchmarks.surge
+
 reloads: environment ## reload the options 50 times under load, in every way, right files and wrong ones (four minutes)
 	$(BIN)/python -m benchmarks.reloads
 
@@ -189,6 +193,9 @@ bench-profile: environment $(PEERS) ## show in which modules the time of a TLS h
 bench-instructions: environment $(PEERS) ## count the instructions of a TLS hit with Valgrind (ten minutes)
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need valgrind
 	$(BIN)/python -m benchmarks.peers.instructions
+
+bench-visible: environment $(PEERS) ## measure what status page, surges, traces and log cost a cache hit, in pairs (three minutes)
+	$(BIN)/python -m benchmarks.visible $(BENCH)
 
 bench-hit: environment $(PEERS) ## measure what a cache hit costs between the socket and the journal, beside nginx (two minutes)
 	$(BIN)/python -m benchmarks.hit $(BENCH)

@@ -1,0 +1,118 @@
+"""``python -m benchmarks.visible``: what it costs a cache hit that operators can see what the proxy does.
+
+Two proxies take turns under the same load. One has the status page, surges and traces (one request in twenty, to a
+collector that is away), writes its log, and is asked for its metrics and the status page all the time; the other has
+none of these. What is counted anyway (metrics) is in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from integration.ports import free_port
+
+from .hit import Cost, cost
+from .peers.figures import table
+from .peers.measurement import hits, warm, write_requests, wrk
+from .peers.origin import mixed, origin, request
+from .peers.setups import Peer, Site, certificate, hospproxy
+
+_QUIET = "[audit_database]\nenabled = false\n[alerts]\nenabled = false\n[audit_page]\nenabled = false\n"
+ON = (
+    _QUIET
+    + '[traces]\nendpoint = "http://127.0.0.1:{port}/v1/traces"\nsample = 0.05\n[log]\nlevel = "info"\n'
+)
+OFF = _QUIET + '[status]\nenabled = false\n[log]\nlevel = "error"\n'
+_ASKED = ("/metrics", "/status.json?window=1h", "/status.json?window=1w")
+EVERY_S = 5.0
+
+
+def more(seen: Sequence[Cost], unseen: Sequence[Cost]) -> tuple[float, float, float]:
+    """Return by which share a hit is dearer, over pairs of turns: the median, and the middle half of them."""
+    shares = sorted(one.whole_us / other.whole_us - 1.0 for one, other in zip(seen, unseen, strict=True))
+    return median(shares), shares[len(shares) // 4], shares[-1 - len(shares) // 4]
+
+
+@contextlib.contextmanager
+def watched(admin: int, every_s: float) -> Iterator[None]:
+    """Ask the admin listener as Prometheus and two open status pages do."""
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(every_s):
+            for path in _ASKED:
+                with (
+                    contextlib.suppress(URLError, OSError),
+                    urlopen(f"http://127.0.0.1:{admin}{path}") as answer,
+                ):
+                    answer.read()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.visible", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of turns (default 20)")
+    parser.add_argument("--seconds", type=int, default=3, help="of one turn (default 3)")
+    parser.add_argument("--connections", type=int, default=64, help="kept alive (default 64)")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="hospproxy-visible-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        upstream = stack.enter_context(origin(folder / "origin"))
+        pair = certificate(folder / "tls")
+        peers: dict[str, Peer] = {}
+        for word, text in (("seen", ON.format(port=free_port())), ("unseen", OFF)):
+            own = folder / word
+            own.mkdir()
+            site = Site(own, upstream.port, *pair, options=text)
+            peers[word] = stack.enter_context(hospproxy(site))
+        requests = write_requests(folder, [request(path, staff) for path, staff in mixed()])
+        for peer in peers.values():
+            warm(peer, True, hits())
+        stack.enter_context(watched(peers["seen"].admin, EVERY_S))
+        found: dict[str, list[Cost]] = {word: [] for word in peers}
+        for turn in range(options.rounds + 1):
+            for word in sorted(peers, reverse=bool(turn % 2)):
+                peer = peers[word]
+                assert peer.tls is not None
+
+                def load(port: int = peer.tls) -> int:
+                    return wrk(port, True, requests, options.connections, options.seconds).requests
+
+                costs = cost(peer.roots, load)
+                if turn:  # the first turn warms up
+                    found[word].append(costs)
+    shown = [
+        [
+            word,
+            f"{median(each.whole_us for each in costs):.1f}",
+            f"{min(each.whole_us for each in costs):.1f}",
+        ]
+        for word, costs in found.items()
+    ]
+    print(table(["", "µs a hit", "least"], shown))
+    middle, low, high = more(found["seen"], found["unseen"])
+    print(
+        f"what can be seen costs {middle:+.1%} of a hit (middle half of the pairs: {low:+.1%} to {high:+.1%})"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
