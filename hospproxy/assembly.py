@@ -60,9 +60,9 @@ from .outward.upstream_request import via_name
 from .outward.writes.background import LateOutcomes
 from .outward.writes.build_writes import KeptWrites, Observed, kept_writes, ledger_of, observed_by, writes_of
 from .outward.writes.claims import Claims
-from .outward.writes.ledger_entries import ScreeningLedger
 from .outward.writes.overtaken import OutsideChanges
 from .outward.writes.processor import Writes
+from .outward.writes.screening_ledger import ScreeningLedger
 from .parts_reload import PartsReload
 from .record.access_log.build_access_log import http_facts_for
 from .record.audit import Audit

@@ -35,11 +35,12 @@ from hospproxy.outward.writes import outcomes
 from hospproxy.outward.writes.background import LateOutcomes
 from hospproxy.outward.writes.entries import WriteEntries
 from hospproxy.outward.writes.fate import WriteSender
-from hospproxy.outward.writes.ledger_entries import LedgerEntries, ScreeningLedger
+from hospproxy.outward.writes.ledger_entries import LedgerEntries
 from hospproxy.outward.writes.looks import WriteLooks
 from hospproxy.outward.writes.overtaken import OutsideChanges
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
+from hospproxy.outward.writes.screening_ledger import ScreeningLedger
 from hospproxy.outward.writes.seen_ids import SeenIds
 from hospproxy.outward.writes.visible_records import VisibleRecords
 from hospproxy.own_requests import OwnRequests

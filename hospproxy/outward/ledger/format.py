@@ -12,7 +12,7 @@ from pathlib import Path
 from ...folders import make_private
 from ...sqlite_file import open_private
 
-MAJOR, MINOR = 1, 2
+MAJOR, MINOR = 1, 3
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -36,6 +36,10 @@ CREATE TABLE IF NOT EXISTS entries (
     not_before REAL,            -- what the upstream's own clock showed at least when it began (since 1.2)
     sequence INTEGER,           -- highest id that a new record of the resource had been seen to get by then (since 1.2)
     pending INTEGER             -- 1: it is settled, but may be under way at the upstream yet (since 1.2)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept_turns (    -- (since 1.3)
+    reference TEXT PRIMARY KEY, -- of a settled write that is pending
+    owner TEXT NOT NULL         -- the process that keeps its turn; entries of earlier versions have none
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_by_owner ON entries (owner) WHERE owner IS NOT NULL;

@@ -18,7 +18,7 @@ from ...worker import TaskRunner
 from . import format as file_format
 from . import store
 from .owner import LedgerOwner
-from .store import HIGHEST_ID, LedgerRow
+from .store import HIGHEST_ID, LedgerRow, TurnKeeper
 
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], Any]
@@ -152,8 +152,9 @@ class Ledger:
         self, reference: str, state: str, record: str | None, answer: bytes | None, pending: bool
     ) -> Statement:
         wall = self.now()
+        keeper = self.owner.name if pending else None
         return lambda connection: store.close(
-            connection, reference, state, record, answer, wall, pending=pending
+            connection, reference, state, record, answer, wall, keeper=keeper
         )
 
     def _close_again(self) -> None:
@@ -172,15 +173,33 @@ class Ledger:
         self._worker.run(lambda: in_one(connection, list(waiting.values()))).addErrback(failed)
 
     async def end_pending(self, reference: str) -> None:
-        """Note that a settled write is no longer in flight."""
+        """Note that a settled write is no longer in flight.
+
+        :raise LedgerFailed: it is not noted on disk yet. The ledger tries again later.
+        """
         if reference in self._unclosed:
             # First close it: a later close would mark it as in flight again.
             self._close_again()
-        await self._do(lambda connection: store.end_pending(connection, reference))
+
+        def end(connection: sqlite3.Connection) -> None:
+            store.end_pending(connection, reference)
+
+        try:
+            await self._do(end)
+        except LedgerFailed:
+            self._try_later(f"{reference} over", end)
+            raise
 
     async def pending(self) -> list[LedgerRow]:
         """Settled writes that may still be in flight at the upstream."""
         return await self._do(store.pending)
+
+    async def keep_turn(self, reference: str) -> TurnKeeper:
+        """Who keeps the turn of a settled write: from now on this process, if its keeper is dead."""
+        owner = self.owner
+        return await self._do(
+            lambda connection: store.keep_turn(connection, reference, owner.name, owner.is_gone)
+        )
 
     async def sequences(self) -> list[tuple[str, int]]:
         """For each resource, the highest id that a write is known to have made."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import astuple, field, fields, frozen
@@ -76,24 +77,60 @@ def close(
     answer: bytes | None,
     wall: float,
     *,
-    pending: bool = False,
+    keeper: str | None = None,
 ) -> None:
     """Settle an entry and wipe its call.
 
     :param wall: ledger time.
-    :param pending: whether the write may still be in flight at the upstream. Its call then stays until
-        ``end_pending``, because it is needed to tell the write's turn.
+    :param keeper: the write may still be in flight at the upstream, and this process keeps its turn. Its call then
+        stays until ``end_pending``, because it is needed to tell the turn.
     """
+    pending = keeper is not None
     connection.execute(
         "UPDATE entries SET state = ?, record = COALESCE(?, record), answer = ?, closed = ?, pending = ?, "
         "owner = NULL, call = CASE WHEN ? THEN call ELSE NULL END WHERE reference = ?",
         (state, record, answer, wall, int(pending), int(pending), reference),
     )
+    if pending:
+        connection.execute("INSERT OR REPLACE INTO kept_turns VALUES (?, ?)", (reference, keeper))
 
 
 def end_pending(connection: sqlite3.Connection, reference: str) -> None:
     """Note that a settled write is no longer in flight, and wipe its call."""
     connection.execute("UPDATE entries SET pending = 0, call = NULL WHERE reference = ?", (reference,))
+    connection.execute("DELETE FROM kept_turns WHERE reference = ?", (reference,))
+
+
+class TurnKeeper(enum.Enum):
+    """Who keeps the turn of a settled write."""
+
+    CALLER = "caller"
+    SIBLING = "sibling"
+    """Another process of this machine, which is alive."""
+    NOBODY = "nobody"
+    """The write is no longer in flight at the upstream."""
+
+
+def keep_turn(
+    connection: sqlite3.Connection, reference: str, owner: str, is_gone: Callable[[str], bool]
+) -> TurnKeeper:
+    """Find who keeps the turn of a settled write. If that process is dead, or unknown, the caller keeps it from now on.
+
+    :param owner: the caller's name.
+    :param is_gone: whether the process with this name is dead.
+    """
+    found = connection.execute(
+        "SELECT kept_turns.owner FROM entries LEFT JOIN kept_turns USING (reference) "
+        "WHERE reference = ? AND pending = 1 AND closed IS NOT NULL",
+        (reference,),
+    ).fetchone()
+    if found is None:
+        return TurnKeeper.NOBODY
+    keeper = found[0]
+    if keeper is not None and keeper != owner and not is_gone(keeper):
+        return TurnKeeper.SIBLING
+    connection.execute("INSERT OR REPLACE INTO kept_turns VALUES (?, ?)", (reference, owner))
+    return TurnKeeper.CALLER
 
 
 def pending(connection: sqlite3.Connection) -> list[LedgerRow]:
@@ -273,3 +310,7 @@ def tidy(connection: sqlite3.Connection, wall: float, window_s: float) -> None:
         (wall - KEEP_ANSWERS_S,),
     )
     connection.execute("DELETE FROM entries WHERE closed < ?", (wall - KEEP_ENTRIES_S,))
+    # An earlier version ends the time of a write without looking here.
+    connection.execute(
+        "DELETE FROM kept_turns WHERE reference NOT IN (SELECT reference FROM entries WHERE pending = 1)"
+    )

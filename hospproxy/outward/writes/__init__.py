@@ -12,7 +12,8 @@ a write. In reading order:
 * ``seen_ids.py``, ``presence.py``, ``visible_records.py``, ``versions.py``: what the proxy learns from HOSP's
   responses.
 * ``entry.py``, ``entries.py``, ``turn_queues.py``: one write, all writes in memory, and the queues of their turns.
-* ``ledger_entries.py``: entries in the ledger. ``recovery.py`` takes over what earlier processes left.
+* ``ledger_entries.py``: entries in the ledger. ``screening_ledger.py``: those of screenings. ``recovery.py`` takes over
+  what earlier processes left.
 * ``claims.py``: interface to other workers and machines. ``elsewhere.py`` is the processor's side of it, and
   ``redis/`` implements it.
 * ``duplicates.py``: reports a write that was carried out twice.

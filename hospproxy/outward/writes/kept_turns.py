@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ..ledger.store import TurnKeeper
 from .background import LateWork
 from .claims import Claims
 from .entries import WriteEntries
@@ -17,6 +18,8 @@ from .fate import WriteSender
 from .ledger_entries import LedgerEntries
 
 _log = Logger()
+_ASKED_AGAIN_S = 2.0
+"""Seconds between two questions whether a sibling still keeps a turn."""
 _SAID_AGAIN_S = 30.0
 """Seconds after which other workers are told again that a settled write keeps its turn."""
 
@@ -61,10 +64,27 @@ class WriteTurns:
             self._late_work.begin(self._wait(entry, state))
 
     async def recover(self) -> None:
-        """Keep the turns of settled writes that HOSP may still carry out though their process has ended."""
-        for entry, state in await self._keeping.pending():
+        """Keep the turns of this machine's settled writes that HOSP may still carry out.
+
+        Those of a dead process are this one's from now on. Those of a live sibling are kept as long as it keeps them:
+        it knows since when HOSP has been working on them, and this process does not.
+        """
+        for entry in await self._keeping.pending():
             self._entries.keep_turn(entry)
-            self._late_work.begin(self._wait(entry, state))
+            self._late_work.begin(self._follow(entry))
+
+    async def _follow(self, entry: WriteEntry) -> None:
+        """Keep a turn that another process kept, and say that it is over only if that process is dead."""
+        while (keeper := await self._keeping.keep_turn(entry)) is TurnKeeper.SIBLING:
+            await task.deferLater(self._clock, _ASKED_AGAIN_S, lambda: None)
+        if keeper is TurnKeeper.NOBODY:
+            # The sibling has told everybody.
+            self._entries.give_turn(entry)
+            return
+        # Its process is dead, so HOSP has received it by now or never will.
+        entry.sent = self._clock.seconds()
+        await self._settle(entry, entry.state, keeps_turn=True)
+        await self._wait(entry, entry.state)
 
     async def _wait(self, entry: WriteEntry, state: WriteState) -> None:
         while (left := self._fate.left(entry)) > 0:

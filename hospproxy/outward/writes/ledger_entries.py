@@ -18,7 +18,7 @@ from ...exchange import Identified
 from ...messages import Identity, Response
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
-from ..ledger.store import HIGHEST_ID, LedgerRow
+from ..ledger.store import HIGHEST_ID, LedgerRow, TurnKeeper
 from .entry import WriteEntry, WriteNames, WriteState, unreadable
 from .equality import record_name
 
@@ -134,11 +134,13 @@ class LedgerEntries:
         try:
             await self._ledger.end_pending(entry.reference)
         except LedgerFailed as error:
-            # The next start keeps the turn once more, for as long as HOSP may be late.
-            _log.error("ledger: end of {name} not stored: {why}", name=entry.reference, why=error.why)
+            # Until it is stored, a worker that starts keeps the turn.
+            _log.error(
+                "ledger: end of {name} not stored: {why}; retried later", name=entry.reference, why=error.why
+            )
 
-    async def pending(self) -> list[tuple[WriteEntry, WriteState]]:
-        """Settled writes of earlier processes that the upstream may still carry out, with their outcome."""
+    async def pending(self) -> list[WriteEntry]:
+        """Settled writes of this machine that the upstream may still carry out."""
         found = []
         for row in await self._insist(self._ledger.pending):
             entry = self.read(row)
@@ -147,8 +149,12 @@ class LedgerEntries:
             if not entry.is_readable:
                 # Its call cannot be read any more. For a change, the row tells the turn.
                 entry.turn = record_name(row.resource or "", row.record or "") if changes else row.equal
-            found.append((entry, entry.state))
+            found.append(entry)
         return found
+
+    async def keep_turn(self, entry: WriteEntry) -> TurnKeeper:
+        """Ask who keeps the turn of a settled write. If its keeper is dead, this process keeps it from now on."""
+        return await self._insist(lambda: self._ledger.keep_turn(entry.reference))
 
     async def sequences(self) -> list[tuple[str, int]]:
         """For each resource, the highest id that a write of this machine is known to have made."""
@@ -340,33 +346,6 @@ class LedgerEntries:
             return None
         exchange = read_call(data, self._contract, now=0.0, wall=0.0)
         return None if exchange is None else exchange.call.document
-
-
-class ScreeningLedger:
-    """Screening results in the ledger, from before the user gets the response until the note is stored."""
-
-    def __init__(self, keeping: LedgerEntries) -> None:
-        self._keeping = keeping
-
-    async def keep(self, notes: Sequence[Identified]) -> None:
-        """Store the notes of one result: all of them or none.
-
-        :param notes: the notes' own exchanges, each with its own reference.
-        :raise LedgerFailed: they are not on disk.
-        """
-        await self._keeping.enter_results([_result(note) for note in notes])
-
-    async def stored(self, note: Identified) -> None:
-        """HOSP has stored the note: close its row."""
-        await self._keeping.close(_result(note), WriteState.ANSWERED, "screening")
-
-    async def refused(self, note: Identified) -> None:
-        """HOSP refuses the note: keep it here, so that its author can fetch it."""
-        await self._keeping.keep_refused(_result(note))
-
-
-def _result(note: Identified) -> WriteEntry:
-    return WriteEntry(note.trace.reference or "", b"", note, 0.0)
 
 
 def _row_name(entry: WriteEntry, kind: str) -> str:

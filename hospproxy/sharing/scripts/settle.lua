@@ -21,7 +21,9 @@ if not w then
   link(ref, w)
 end
 if state ~= '' and not is_open(w) and machine(w.m) == machine(me) then
-  if not keeps_turn then free('t:' .. w.t, ref) end
+  if not keeps_turn then free('t:' .. w.t, ref)
+  -- Its worker died, and a sibling keeps its turn from now on.
+  elseif not live(w) then w.m = me end
 elseif state ~= '' and is_open(w) and machine(w.m) == machine(me) then
   if state == 'back' and w.o then
     -- Nothing was sent, but the outcome of the write that it took over is still unknown.

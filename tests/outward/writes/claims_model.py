@@ -273,6 +273,8 @@ class Model:
         here = w["m"].partition(".")[0] == self.me.partition(".")[0]
         if state and w["s"] != "open" and here and keeps_turn != "1":
             self.free("t:" + w["t"], self.ref)
+        elif state and w["s"] != "open" and here:
+            w["m"] = w["m"] if self.live(w) else self.me
         elif state and w["s"] == "open" and w["m"].partition(".")[0] == self.me.partition(".")[0]:
             if state == "back" and w.get("o"):
                 w["m"], w["u"] = "-", min(w["u"], self.now)

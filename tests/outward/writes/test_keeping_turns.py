@@ -216,3 +216,67 @@ class SiteTurnTests(SiteTestCase):
         self.clock.pump([0.5] * 120)
         self.assertEqual(self.patch(self.two, "B"), 200)
         self.assertEqual(self.stored[0]["body"], "B")
+
+    def silent(self) -> None:
+        """HOSP is suspended: it neither responds nor works, and worker one has noticed."""
+        self.one.working_time.silent()
+        self.clock.pump([0.5] * 80)
+
+    def test_a_sibling_that_starts_meanwhile_does_not_end_it(self) -> None:
+        """The sibling does not know that HOSP has not been working for most of the time."""
+        self.hosp.faults = [("late:60", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        sibling = self.site.worker("m0")
+        self.silent()
+        for worker in (self.two, sibling):
+            self.assertEqual(self.patch(worker, "B"), 503)
+        self.assertEqual([row for row in self.site.disks["m0"].all("pending") if row[0]], [(1,)])
+        self.one.working_time.answered(self.clock.seconds())
+        self.clock.pump([0.5] * 60)
+        self.assertEqual(self.patch(sibling, "B"), 200)
+        self.end()
+        self.assertEqual(len(sibling.entries), 0)
+
+    def test_when_its_worker_dies_a_live_sibling_keeps_it_from_then_on(self) -> None:
+        for redis_loses_it in (False, True):
+            self.setUp()
+            self.hosp.faults = [("late:125", RESET)]
+            self.assertEqual(self.patch(self.one, "b"), 200)
+            sibling = self.site.worker("m0")
+            self.silent()
+            self.site.end(self.one)
+            sibling.working_time.silent()
+            self.clock.pump([0.5] * 80)
+            if redis_loses_it:
+                self.site.store.lose()
+                sibling.claims.begin_epoch()
+                self.clock.pump([0.5] * 2)
+            self.assertEqual(self.patch(self.two, "B"), 503)
+            sibling.working_time.answered(self.clock.seconds())
+            self.clock.pump([0.5] * 60)
+            self.assertEqual(self.patch(self.two, "B"), 200)
+            self.clock.pump([0.5] * 200)
+            self.assertEqual((self.stored[0]["body"], len(sibling.entries)), ("B", 0))
+
+    def test_only_one_of_two_that_start_keeps_that_of_a_dead_one(self) -> None:
+        self.hosp.faults = [("late:20", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        self.site.end(self.one)
+        workers = [self.site.worker("m0"), self.site.worker("m0")]
+        (keeper,) = self.site.disks["m0"].keeper.execute("SELECT owner FROM kept_turns").fetchone()
+        self.assertEqual(keeper, workers[0].ledger.owner.name)
+        self.clock.pump([0.5] * 60)
+        self.assertEqual([len(worker.entries) for worker in workers], [0, 0])
+        self.assertEqual(self.site.disks["m0"].keeper.execute("SELECT * FROM kept_turns").fetchall(), [])
+
+    def test_an_end_that_the_disk_refused_is_stored_later(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        sibling = self.site.worker("m0")
+        self.one.worker.full = True
+        self.clock.pump([0.5] * 60)
+        self.assertEqual((len(self.one.entries), len(sibling.entries)), (0, 1))
+        self.one.worker.full = False
+        self.one.get(Deferred.fromCoroutine(self.one.writes.tidy()))
+        self.clock.pump([0.5] * 6)
+        self.assertEqual(len(sibling.entries), 0)
