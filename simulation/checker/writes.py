@@ -147,8 +147,8 @@ def _repeated(truth: Truth, op: Op) -> list[Version]:
     """Versions that an earlier, equal change left, if this one counts as its retry (docs/clients.md, "Asking again").
 
     It does within the resubmit window if nobody has the first one's response, and if nobody has changed the record
-    since, except by a change that bypassed the proxy and that HOSP has not shown to the worker that holds the first
-    one.
+    since. A proxy that is one process may miss a change that bypassed it, until HOSP has shown it; several workers or
+    machines ask HOSP.
     """
     assert op.record is not None
     found: list[Version] = []
@@ -160,9 +160,9 @@ def _repeated(truth: Truth, op: Op) -> list[Version]:
             later = [v for v in truth.versions(op.record, commit.at, op.asked.at) if v.since > commit.at]
             bypassed = all(v.commit is not None and v.commit.staff is None for v in later)
             recent = op.asked.at - max(first.over, commit.at) <= RESUBMIT_S
-            # A worker does not tell the others which changes it was shown.
             alone = truth.history.premises.shape == "one"
-            if bypassed and recent and not (alone and any(_was_shown(truth, op, v) for v in later)):
+            unseen = not later or (alone and not any(_was_shown(truth, op, v) for v in later))
+            if bypassed and recent and unseen:
                 found.append(Version(commit.at, commit.at, commit.after, commit))
     return found
 

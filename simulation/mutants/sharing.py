@@ -52,4 +52,14 @@ SHARING = (
         scene="lost notes among many",
         seeds=200,
     ),
+    Mutant(
+        "hosp-not-asked-at-a-retry",
+        "hospproxy/outward/writes/elsewhere.py",
+        "        if isinstance(self.claims, NoClaims):\n            return False\n        overwritten",
+        "        if self.claims is not None:\n            return False\n        overwritten",
+        "a change that another machine was shown is overlooked, and its retry is answered with what was there before",
+        shapes=_AMONG_MANY,
+        scene="A, changed outside, A",
+        seeds=120,
+    ),
 )

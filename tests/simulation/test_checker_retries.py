@@ -7,9 +7,9 @@ from .test_checker import RuleCase
 
 
 class RetriesTests(RuleCase):
-    def changed_outside(self, *, told: bool = False, key: str | None = None) -> Story:
+    def changed_outside(self, *, told: bool = False, key: str | None = None, shape: str = "one") -> Story:
         """A change whose response is lost; a change that bypasses the proxy; the first change again, replayed."""
-        story = Story()
+        story = Story(shape=shape)
         first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key=key)
         story.updated(1.5, note(), note(1, "B"), first)
         if told:
@@ -29,6 +29,10 @@ class RetriesTests(RuleCase):
         self.broken(self.again(self.changed_outside(told=True)), "writes.lost")
         self.broken(self.again(self.changed_outside(key="k")), "writes.lost")
         self.broken(self.again(self.changed_outside(), 140.0), "writes.lost")
+
+    def test_several_workers_ask_hosp_first(self) -> None:
+        for shape in ("workers", "machines"):
+            self.broken(self.again(self.changed_outside(shape=shape)), "writes.lost")
 
     def test_a_change_that_was_shown_or_came_through_the_proxy_ends_the_window(self) -> None:
         for target, body in (("/notes/1", shown(note(1, "C"))), ("/notes", [shown(note(1, "C"))])):

@@ -14,9 +14,10 @@ from ...errors import NotSent, OutcomeUnknown
 from ...exchange import Identified
 from ...interfaces import IMeter
 from ...messages import Origin, Response
-from .claims import ClaimedElsewhere, Claims, ClaimUnknown, KnownWrite, RejoinResult
+from .claims import ClaimedElsewhere, Claims, ClaimUnknown, KnownWrite, NoClaims, RejoinResult
 from .entries import WriteEntries
 from .entry import WriteEntry, WriteNames, WriteState
+from .fate import WriteSender
 from .ledger_entries import LedgerEntries
 from .seen_ids import SeenIds, is_in_order
 
@@ -38,6 +39,7 @@ class OtherWorkers:
         self,
         claims: Claims,
         entries: WriteEntries,
+        fate: WriteSender,
         sightings: SeenIds,
         keeping: LedgerEntries,
         clock: IReactorTime,
@@ -49,6 +51,7 @@ class OtherWorkers:
         self._keeping = keeping
         self._window_s = window_s
         self._entries = entries
+        self._fate = fate
         self._sightings = sightings
         self._clock = clock
         self._meter = meter
@@ -174,6 +177,28 @@ class OtherWorkers:
             return known.reference
         self.claims.handed_over(reference)
         return ""
+
+    async def was_overwritten(self, exchange: Identified, answer: Response, reference: str) -> bool:
+        """Whether a PATCH without a key is no retry after all, because its record has been changed since.
+
+        Another worker or machine may have been shown a change that bypassed the proxy, so HOSP is asked. A process
+        that is alone has seen all responses itself; see ``Writes.changed_outside``.
+
+        :param answer: response to the first.
+        :param reference: of the first.
+        :raise OutcomeUnknown: HOSP does not say. The first response may be untrue by now.
+        """
+        if isinstance(self.claims, NoClaims):
+            return False
+        overwritten = await self._fate.was_overwritten(exchange, answer)
+        if overwritten is None:
+            self.claims.left(reference)
+            exchange.trace.rule_hits.append("writes:joined")
+            raise OutcomeUnknown("It is not known whether its record was changed since.", reference=reference)
+        if overwritten:
+            exchange.trace.reference = None
+            exchange.presence.on_leaving = None
+        return overwritten
 
     def waits(self, exchange: Identified, reference: str) -> None:
         """No other write is its retry until this client leaves. It may have left while others were asked."""

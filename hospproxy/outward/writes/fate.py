@@ -215,8 +215,8 @@ class WriteSender:
         """Seconds that HOSP must still work until it can no longer carry out a settled write; 0 or less: it cannot."""
         return self._looking.left(entry) if entry.pending else 0.0
 
-    async def was_overwritten(self, exchange: Identified, answer: Response) -> bool:
-        """Whether somebody has changed the record of a PATCH since HOSP answered it; False also if in doubt."""
+    async def was_overwritten(self, exchange: Identified, answer: Response) -> bool | None:
+        """Whether somebody has changed the record of a PATCH since HOSP answered it; None: HOSP does not say now."""
         return await self._looking.was_overwritten(exchange, answer)
 
     async def all_of(self, entry: WriteEntry) -> list[str]:

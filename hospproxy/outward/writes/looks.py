@@ -119,12 +119,12 @@ class WriteLooks:
             if verdict is not None and decisive:
                 return verdict
 
-    async def was_overwritten(self, exchange: Identified, answer: Response) -> bool:
-        """Whether somebody has changed the record of a PATCH since HOSP answered it.
+    async def was_overwritten(self, exchange: Identified, answer: Response) -> bool | None:
+        """Whether somebody has changed or deleted the record of a PATCH since HOSP answered it.
 
         :param exchange: an equal PATCH.
         :param answer: response to the first.
-        :return: False also if that cannot be found out.
+        :return: None: HOSP does not say now.
         """
         call = exchange.call
         named, name = call.operation.record, call.operation.resource
@@ -134,8 +134,10 @@ class WriteLooks:
         if operation is None:
             return False
         response = await self._asked(exchange, self._call(call, operation), exchange.deadline - LEAST_LOOK_S)
-        if response is None or response.status != 200:
-            return False
+        if response is None or response.status not in (200, 404):
+            return None
+        if response.status == 404:
+            return True
         expected = as_stored(call.document, call.operation)
         return is_overwritten(self._contract.resources[name], expected, answer.body, response.body)
 

@@ -68,7 +68,7 @@ class Writes:
         self._window_s = window_s
         self._claims = claims or NoClaims()
         self._others = OtherWorkers(
-            self._claims, entries, sightings, keeping, clock, meter, window_s=window_s
+            self._claims, entries, fate, sightings, keeping, clock, meter, window_s=window_s
         )
         self._late_work = LateWork(meter)
         self._turns = WriteTurns(
@@ -78,8 +78,6 @@ class Writes:
             clock, entries, keeping, sightings, self._claims, self._turns, window_s=window_s
         )
         self._duplicates = Duplicates(fate, sightings, later, meter)
-        # A process that is alone has seen all responses of HOSP; see ``changed_outside``.
-        self._alone = isinstance(self._claims, NoClaims)
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, WriteEntry] = {}
 
@@ -157,7 +155,7 @@ class Writes:
         """Like ``_retried``, for a write of another worker."""
         found = await self._others.joined(exchange, reference, key)
         if isinstance(found, Response):
-            if key is not None or not await self._was_overwritten(exchange, found):
+            if key is not None or not await self._others.was_overwritten(exchange, found, reference):
                 return found
             self._claims.handed_over(reference)
             found = ""
@@ -173,16 +171,18 @@ class Writes:
             await self._until_settled(first, exchange)
         finally:
             if first.is_open or first.state is WriteState.GIVEN_UP:
-                # This retry leaves without a response too, so the next one is a retry again.
-                first.retry = None
-                first.told_unknown = True
-                first.ended = self._clock.seconds()
-                self._claims.left(first.reference)
+                self._left(first)
         said = first.answer if first.state in _SAID_ALREADY else None
-        if said is not None and key is None and await self._was_overwritten(exchange, said):
-            self._others.overtaken(first)
-            self._entries.forget(first)
-            return await self._first(exchange, proceed, first.equal, None, names)
+        if said is not None and key is None:
+            try:
+                overwritten = await self._others.was_overwritten(exchange, said, first.reference)
+            except OutcomeUnknown:
+                self._left(first)
+                raise
+            if overwritten:
+                self._others.overtaken(first)
+                self._entries.forget(first)
+                return await self._first(exchange, proceed, first.equal, None, names)
         if said is not None:
             exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             exchange.trace.outcome = "found" if first.state is WriteState.FOUND else ""
@@ -200,16 +200,12 @@ class Writes:
         self._claims.handed_over(first.reference)
         return await self._first(exchange, proceed, first.equal, key, names)
 
-    async def _was_overwritten(self, exchange: Identified, answer: Response) -> bool:
-        """Whether a PATCH without a key is no retry after all, because its record has been changed since.
-
-        Another worker may have been shown a change that bypassed the proxy, so HOSP is asked. In doubt it is a retry.
-        """
-        if self._alone or not await self._fate.was_overwritten(exchange, answer):
-            return False
-        exchange.trace.reference = None
-        exchange.presence.on_leaving = None
-        return True
+    def _left(self, first: WriteEntry) -> None:
+        """A retry leaves without a response too, so the next one is a retry again."""
+        first.retry = None
+        first.told_unknown = True
+        first.ended = self._clock.seconds()
+        self._claims.left(first.reference)
 
     async def _until_settled(self, first: WriteEntry, exchange: Identified) -> None:
         settled = first.settled()

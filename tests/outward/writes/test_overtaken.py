@@ -138,14 +138,33 @@ class ChangedOutsideTests(EditTestCase):
             self.change((self.one, self.two)[place], "a", headers=key)
             self.assertEqual(self.bodies, ["a"], place)
 
-    def test_in_doubt_it_is_a_retry(self) -> None:
+    def test_while_hosp_does_not_say_it_is_unknown_and_is_not_sent(self) -> None:
+        for place, outside in itertools.product((0, 1), (False, True)):
+            self.setUp()
+            worker = (self.one, self.two)[place]
+            self.change(self.one, "a", lost=True)
+            if outside:
+                self.bypass(body="outside")
+            for _ in range(2):
+                self.hosp.read_faults = [500] * 9
+                answer = worker.get(self.changing(worker, "a"))
+                said = json.loads(answer.body)
+                self.assertEqual(
+                    (answer.status, said["outcome"], self.bodies), (502, "unknown", ["a"]), place
+                )
+                self.assertEqual(self.outcome(worker, said["reference"])[1], "answered")
+                self.clock.advance(50)
+            self.hosp.read_faults = []
+            self.change(worker, "a")
+            self.assertEqual(self.bodies, ["a", "a"] if outside else ["a"], place)
+
+    def test_what_somebody_has_deleted_is_no_longer_changed(self) -> None:
         for place in (0, 1):
             self.setUp()
+            worker = (self.one, self.two)[place]
             self.change(self.one, "a", lost=True)
-            self.bypass(body="outside")
-            self.hosp.read_faults = [500] * 9
-            self.change((self.one, self.two)[place], "a")
-            self.assertEqual(self.bodies, ["a"], place)
+            self.stored.clear()
+            self.assertEqual(worker.get(self.changing(worker, "a")).status, 404)
 
     def test_another_retry_after_it_was_sent_anew_is_one_of_that(self) -> None:
         self.change(self.one, "a", lost=True)
