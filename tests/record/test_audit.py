@@ -15,6 +15,7 @@ from hospproxy.interfaces import IJournal, IProcessor
 from hospproxy.messages import Response
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
+from hospproxy.record.http_facts import HttpFacts
 from hospproxy.record.intent import Intent
 
 from .exchanges import CREATE_NOTE, READ_NOTE, SCREEN, answer, exchange
@@ -74,6 +75,16 @@ class WhenFull(Case):
         self.journal.full = True
         self.process(exchange(READ_NOTE, ("3",), own="look"))
         self.assertEqual(self.proceeded, 2)
+
+
+class AccessLogSwitch(Case):
+    def test_records_say_more_from_the_reload_on_that_turns_the_access_log_on(self) -> None:
+        audit = Audit(self.journal, Describer(b"k"), self.clock)
+        for facts in (None, HttpFacts(), None):
+            audit.reload(None, facts)
+            self.run_through(audit, exchange(READ_NOTE, ("3",)))
+            self.journal.written()
+        self.assertEqual(["http" in record for record in self.journal.records], [False, True, False])
 
 
 class OutermostStation(Case):
