@@ -33,6 +33,7 @@ _LONGEST_FIRST = (
     "test_schemathesis",
     "test_writers_bucket",
     "test_make_run",
+    "test_runbooks",
     "test_audit_page",
     "test_stop",
     "test_audit_full",

@@ -27,6 +27,7 @@ _SCRIPTS = {
     "hospproxy-audit": "hospproxy.record.commands.cli",
     "hospproxy-state": "hospproxy.state.cli",
 }
+PATIENCE_S = 300.0
 Service = Callable[[str], Awaitable[None]]
 """Gets "start", "stop", "restart" or "reload"."""
 
@@ -65,7 +66,14 @@ class Operator:
         script = f"set -euo pipefail\n{self.page.settings(self.values)}{block.commands}"
         environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
         ran = await self.processes.run(
-            "operator", *self.within, "bash", "-c", script, env=environment, cwd=self.processes.folder
+            "operator",
+            *self.within,
+            "bash",
+            "-c",
+            script,
+            env=environment,
+            cwd=self.processes.folder,
+            timeout_s=PATIENCE_S,
         )
         assert ran.status == 0, f"status {ran.status} of\n{block.commands}\n{ran.log}\n{self.log()[-6000:]}"
         assert block.prints(ran.log), f"{block.commands}\nprints\n{ran.log}\ninstead of\n{block.expected}"
