@@ -222,6 +222,16 @@ class LogFolderTests(SynchronousTestCase):
             self.log.write(1, 2)
             self.assertEqual(ids(self.folder), wanted(2), "what does not count is cut off")
 
+    def test_what_a_killed_process_wrote_without_counting_it_is_gone_at_once(self) -> None:
+        self.log.write(1, 2)
+        self.log.die()
+        with (self.folder / OPEN).open("ab") as file:
+            file.write(b"x" * 5000)
+        self.reborn()
+        self.assertEqual(ids(self.folder), wanted(2))
+        self.log.write(3, 3)
+        self.assertEqual(ids(self.folder), wanted(3))
+
     def test_a_file_that_somebody_cut(self) -> None:
         self.log.write(1, 2)
         os.truncate(self.folder / OPEN, 10)
