@@ -10,7 +10,19 @@ from hospproxy.record.columns.trail_files import TrailFolder
 from hospproxy.record.search.filters import Filters
 from hospproxy.record.trail.identity import trail_id
 
-KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "gap", "begin", "digest")
+KINDS = (
+    "request",
+    "own",
+    "intent",
+    "finding",
+    "disclosure",
+    "alert",
+    "look",
+    "admin",
+    "gap",
+    "begin",
+    "digest",
+)
 
 
 def indexed(state: Path) -> list[tuple[str, str, int, bytes]]:
