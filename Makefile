@@ -194,7 +194,7 @@ bench-instructions: environment $(PEERS) ## count the instructions of a TLS hit 
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need valgrind
 	$(BIN)/python -m benchmarks.peers.instructions
 
-bench-visible: environment $(PEERS) ## measure what status page, surges, traces and log cost a cache hit, in pairs (three minutes)
+bench-visible: environment $(PEERS) ## measure what status page, surges, traces and log cost a cache hit (three minutes)
 	$(BIN)/python -m benchmarks.visible $(BENCH)
 
 bench-hit: environment $(PEERS) ## measure what a cache hit costs between the socket and the journal, beside nginx (two minutes)

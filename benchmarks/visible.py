@@ -1,8 +1,8 @@
 """``python -m benchmarks.visible``: what it costs a cache hit that operators can see what the proxy does.
 
-Two proxies take turns under the same load. One has the status page, surges and traces (one request in twenty, to a
-collector that is away), writes its log, and is asked for its metrics and the status page all the time; the other has
-none of these. What is counted anyway (metrics) is in both.
+Three proxies take turns under the same load. One has the status page and surges, writes its log, and is asked for its
+metrics and the status page all the time, as by default; another one has traces too (one request in twenty, to a
+collector that is away); the last has none of these. What is counted anyway (metrics) is in all of them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ from .peers.origin import mixed, origin, request
 from .peers.setups import Peer, Site, certificate, hospproxy
 
 _QUIET = "[audit_database]\nenabled = false\n[alerts]\nenabled = false\n[audit_page]\nenabled = false\n"
-ON = (
-    _QUIET
-    + '[traces]\nendpoint = "http://127.0.0.1:{port}/v1/traces"\nsample = 0.05\n[log]\nlevel = "info"\n'
-)
+ON = _QUIET + '[log]\nlevel = "info"\n'
+TRACED = ON + '[traces]\nendpoint = "http://127.0.0.1:{port}/v1/traces"\nsample = 0.05\n'
 OFF = _QUIET + '[status]\nenabled = false\n[log]\nlevel = "error"\n'
 _ASKED = ("/metrics", "/status.json?window=1h", "/status.json?window=1w")
 EVERY_S = 5.0
@@ -77,7 +75,8 @@ def main(arguments: Sequence[str]) -> int:
         upstream = stack.enter_context(origin(folder / "origin"))
         pair = certificate(folder / "tls")
         peers: dict[str, Peer] = {}
-        for word, text in (("seen", ON.format(port=free_port())), ("unseen", OFF)):
+        texts = {"seen": ON, "seen and traced": TRACED.format(port=free_port()), "unseen": OFF}
+        for word, text in texts.items():
             own = folder / word
             own.mkdir()
             site = Site(own, upstream.port, *pair, options=text)
@@ -85,7 +84,8 @@ def main(arguments: Sequence[str]) -> int:
         requests = write_requests(folder, [request(path, staff) for path, staff in mixed()])
         for peer in peers.values():
             warm(peer, True, hits())
-        stack.enter_context(watched(peers["seen"].admin, EVERY_S))
+        for word in ("seen", "seen and traced"):
+            stack.enter_context(watched(peers[word].admin, EVERY_S))
         found: dict[str, list[Cost]] = {word: [] for word in peers}
         for turn in range(options.rounds + 1):
             for word in sorted(peers, reverse=bool(turn % 2)):
@@ -107,10 +107,9 @@ def main(arguments: Sequence[str]) -> int:
         for word, costs in found.items()
     ]
     print(table(["", "µs a hit", "least"], shown))
-    middle, low, high = more(found["seen"], found["unseen"])
-    print(
-        f"what can be seen costs {middle:+.1%} of a hit (middle half of the pairs: {low:+.1%} to {high:+.1%})"
-    )
+    for word in ("seen", "seen and traced"):
+        middle, low, high = more(found[word], found["unseen"])
+        print(f"{word}: {middle:+.1%} of a hit (middle half of the pairs: {low:+.1%} to {high:+.1%})")
     return 0
 
 

@@ -11,7 +11,7 @@ from benchmarks.chaos.table import Table
 from benchmarks.hit import Cost
 from benchmarks.surge.__main__ import Watchers, judge
 from benchmarks.surge.clients import Crowd, Sent
-from benchmarks.visible import OFF, ON, more
+from benchmarks.visible import OFF, ON, TRACED, more
 from hospproxy.checks import load_and_check
 from hospproxy.options.source import NO_ENVIRONMENT, source_of
 
@@ -40,7 +40,7 @@ class VisibleTests(SynchronousTestCase):
         self.assertEqual([round(each, 3) for each in (middle, low, high)], [0.02, 0.01, 0.03])
 
     def test_its_options_exist(self) -> None:
-        for text in (ON.format(port=1), OFF):
+        for text in (ON, TRACED.format(port=1), OFF):
             file = Path(self.mktemp())
             file.write_text('[upstream]\nurl = "http://127.0.0.1:1"\n' + text)
             file.chmod(0o600)
