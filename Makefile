@@ -58,8 +58,14 @@ LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_
 	record.columns.test_same_rows record.columns.test_upkeep record.database.test_bounded_search \
 	record.trail.test_tampering sharing.test_model sharing.test_places_base simulation \
 	watch.status.test_surge_week watch.status.test_together
+# Walks over the sources, and random tests of rules whose lines others run too. They run without coverage, as the long
+# ones do, and in test-fast.
+UNMEASURED := arrival.front.test_trust arrival.test_connection_model arrival.test_head options.test_declared_once \
+	outward.gate.test_left_behind outward.writes.test_fate record.columns.test_entries record.export.test_lines \
+	standin.test_params test_contract_page test_json_lists test_layers test_schema_walk test_stops \
+	test_walkthroughs watch.test_words
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
-SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))
+SHORT = $(filter-out $(LONG:%=tests.%) $(UNMEASURED:%=tests.%) tests.simulation.%,$(MODULES))
 
 test: test-long test-short test-integration test-alone ## run all tests and measure the coverage of hospproxy/ (at least 90 % of lines)
 
@@ -69,7 +75,7 @@ junit = status=0; $(2) 2>&1 | tee $(REPORTS)/$(1).txt || status=$$?; \
 
 test-long: environment ## run the long unit tests: random models, the simulation (without coverage)
 	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
-	@$(call junit,trial-long,$(BIN)/python -m twisted.trial -j2 $(LONG:%=tests.%))
+	@$(call junit,trial-long,$(BIN)/python -m twisted.trial -j2 $(LONG:%=tests.%) $(UNMEASURED:%=tests.%))
 
 test-short: environment ## run the other unit tests, and measure their coverage
 	@rm -rf build/coverage $(REPORTS)/html && mkdir -p build/coverage $(REPORTS)
@@ -93,7 +99,7 @@ test-alone: environment ## run the integration tests that measure the whole mach
 test-fast: environment ## run what a change needs while you work on it: style, types, unit tests without the long ones (three minutes)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m twisted.trial -j2 $(SHORT)
+	$(BIN)/python -m twisted.trial -j2 $(SHORT) $(UNMEASURED:%=tests.%)
 
 # The environment for another Python is created under build/.
 TIMES ?= 20
