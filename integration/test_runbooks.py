@@ -12,13 +12,13 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, gatherResults
 from twisted.internet.threads import deferToThread
 
 from hospproxy.watch.status.history import VERSION
@@ -296,16 +296,26 @@ async def _tried(name: str, folder: Path) -> None:
         await processes.end_all()
 
 
-@pytest.fixture(scope="module")
-def tried(request: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deferred[None]]:
-    """Starts to try the pages of the selected tests."""
+@pytest_twisted.async_yield_fixture(scope="module")
+async def tried(
+    request: Any, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Deferred[None]]]:
+    """Starts to try the pages of the selected tests, and ends what a failed run has not finished."""
     folder = tmp_path_factory.mktemp("runbooks")
     places = DeferredSemaphore(AT_ONE_TIME)
     mine = [item for item in request.session.items if item.module is request.module]
     names = [item.callspec.params["name"] for item in mine if hasattr(item, "callspec")]
     for name in names:
         (folder / name).mkdir()
-    return {name: places.run(Deferred.fromCoroutine, _tried(name, folder / name)) for name in names}
+
+    def begun(name: str) -> Deferred[None]:
+        return places.run(lambda: Deferred.fromCoroutine(_tried(name, folder / name)))
+
+    trials = {name: begun(name) for name in names}
+    yield trials
+    for trial in trials.values():
+        trial.cancel()
+    await DeferredList(list(trials.values()), consumeErrors=True)
 
 
 @pytest.mark.parametrize("name", PAGES)
