@@ -58,16 +58,16 @@ class AuditPageSettings:
             _zone,
         ),
     )
-    owner_hospital: str = field(
-        default="",
+    owner_hospital: str | None = field(
+        default=None,
         metadata=pattern(
             r"[^\x00-\x1f\x7f]{1,200}",
             "1 to 200 printable characters",
             "Name of the hospital in the head of an owner's extract.",
         ),
     )
-    owner_purpose: str = field(
-        default="",
+    owner_purpose: str | None = field(
+        default=None,
         metadata=pattern(
             r"[^\x00-\x1f\x7f]{1,1000}",
             "1 to 1000 printable characters",

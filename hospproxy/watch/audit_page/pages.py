@@ -234,7 +234,7 @@ class Pages:
                     made=made,
                     zone=ZoneInfo(options.owner_zone),
                 )
-                return as_html(extract, options.owner_purpose, options.owner_hospital)
+                return as_html(extract, options.owner_purpose or "", options.owner_hospital or "")
 
             # A file to save or to print: its style is in it, which the policy of the pages does not allow.
             return html.attachment(await self._worker.run(work), f"extract-{_file_name(patient)}.html")
