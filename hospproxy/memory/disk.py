@@ -77,6 +77,7 @@ class DiskCache:
         self._limits = limits
         self._waiting: list[tuple[Statement, Deferred[Any] | None]] = []
         self._waiting_bytes = 0
+        self._lasting = False
         self._places: dict[bytes, int] = {}
         self._running = False
         self._timer: IDelayedCall | None = None
@@ -135,7 +136,7 @@ class DiskCache:
             self._waiting[before] = (_nothing, None)
         self._places[name] = len(self._waiting)
         self._waiting_bytes += size
-        self._give(put)
+        self._give(put, lasting=False)
 
     def mark(self, tag: str, mark: EntryMark, owner: str | None = None) -> None:
         """Mark all entries with a tag; with an owner, only those that carry this second tag too."""
@@ -194,7 +195,9 @@ class DiskCache:
             write_identity(identity, self._wall() - ago_s), f"accepted {credentials.hex()}"
         )
         most = self._limits.max_accepted
-        self._give(lambda connection: disk_file.accept(connection, credentials, account, value, most))
+        self._give(
+            lambda connection: disk_file.accept(connection, credentials, account, value, most), lasting=False
+        )
 
     async def accepted(self, credentials: bytes) -> tuple[Identity, float] | None:
         """The principal of these credentials, and the seconds since HOSP accepted them; None if unknown or revoked."""
@@ -256,9 +259,11 @@ class DiskCache:
         self._changes += 1
         self._give(statement)
 
-    def _give(self, statement: Statement) -> None:
+    def _give(self, statement: Statement, *, lasting: bool = True) -> None:
+        """:param lasting: a power cut may not undo it: it says that something no longer holds."""
         if not self._is_open:
             return
+        self._lasting = self._lasting or lasting
         self._waiting.append((statement, None))
         if self._timer is None:
             self._timer = self._clock.callLater(LAZY_S, self._begin)
@@ -277,9 +282,11 @@ class DiskCache:
             return
         group, self._waiting = self._waiting, []
         self._places, self._waiting_bytes = {}, 0
+        lasting, self._lasting = self._lasting, False
         self._running = True
         statements = [statement for statement, _ in group] + [disk_file.bytes_of]
-        self._worker.run(lambda: self._file.run(statements)).addBoth(self._done, [done for _, done in group])
+        done = self._worker.run(lambda: self._file.run(statements, lasting=lasting))
+        done.addBoth(self._done, [done for _, done in group])
 
     def _done(self, outcome: list[Any] | Failure, waiting: list[Deferred[Any] | None]) -> None:
         self._running = False

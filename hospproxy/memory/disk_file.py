@@ -87,6 +87,7 @@ class CacheFile:
         self._made_with = made_with
         self._connection: sqlite3.Connection | None = None
         self._stays = False
+        self._lasting = True
         self.dropped = ""
 
     def open(self) -> None:
@@ -119,9 +120,11 @@ class CacheFile:
         except (sqlite3.Error, OSError) as error:
             self.drop(str(error))
 
-    def run(self, statements: Sequence[Statement]) -> list[Any]:
+    def run(self, statements: Sequence[Statement], *, lasting: bool = True) -> list[Any]:
         """Run a group of statements in one transaction. If that fails, delete the file and run them on a new one.
 
+        :param lasting: a power cut may not undo them. It may undo others until the next group that has to last, and the
+            disk is not waited for: its cache is written out rarely, and the audit journal has it for itself.
         :return: the results of the statements; None for each if there is no file.
         :raise NotOnDisk: they were not run, and the old file is still there.
         """
@@ -130,6 +133,10 @@ class CacheFile:
         if self._connection is None:
             return [None] * len(statements)
         try:
+            if lasting is not self._lasting:
+                # With WAL, NORMAL syncs at checkpoints only; FULL syncs what NORMAL has left, too.
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                self._lasting = lasting
             return in_one(self._connection, statements)
         except sqlite3.Error as error:
             self.drop(str(error))
@@ -162,6 +169,7 @@ class CacheFile:
             connection.close()
 
     def _opened(self) -> sqlite3.Connection:
+        self._lasting = True
         return open_private(self._path, lambda connection: prepare(connection, self._made_with))
 
 

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import NothingCached, NotSent, OwnWriteHidden, ProxyError
 from hospproxy.memory import disk, disk_file
 from hospproxy.memory.disk import DiskLimits
+from hospproxy.memory.store import EntryMark
 from hospproxy.messages import Identity, Response
 
 from .cache_rig import ANN, BEN, answer, call_of
@@ -49,6 +50,33 @@ class Lasting(SynchronousTestCase):
         reading = self.rig.send(call, **how)
         self.rig.reply(response)
         return reading
+
+
+class SyncTests(Lasting):
+    @property
+    def waits_for_the_disk(self) -> bool:
+        """Whether the last group of statements was synced (FULL) or not (NORMAL)."""
+        connection = self.process.disk._file._connection
+        assert connection is not None
+        return bool(connection.execute("PRAGMA synchronous").fetchone() == (2,))
+
+    def test_only_what_revokes_waits_for_the_disk(self) -> None:
+        self.assertTrue(self.waits_for_the_disk)
+        for change in (
+            lambda: self.process.disk.drop("of no entry"),
+            lambda: self.process.disk.mark("of no entry", EntryMark.HIDDEN),
+            lambda: self.process.disk.doubt("7", True),
+            lambda: self.process.disk.note_position(os.urandom(8), 1),
+            self.process.disk.forget_all,
+        ):
+            self.accept(ANN)
+            self.rig.warm("listNotes", answer(b"[1]"))
+            self.rig.clock.advance(disk.LAZY_S)
+            self.assertFalse(self.waits_for_the_disk)
+            change()
+            self.rig.clock.advance(disk.LAZY_S)
+            self.assertTrue(self.waits_for_the_disk)
+            self.rig.clock.advance(100_000)
 
 
 class RestartTests(Lasting):

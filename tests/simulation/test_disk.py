@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hospproxy.memory import disk_file
+from hospproxy.memory.disk_file import CacheFile, CacheRow
 from simulation.kernel import Machine, Process
 from simulation.kernel.threads import VirtualWorker
 from tests.simulation.worlds import WorldTestCase
@@ -309,3 +311,38 @@ class SlowSyncs(DiskTestCase):
 
     def test_after_both_it_is_there(self) -> None:
         self.assertEqual(self.cut(21.0), {b"abc"})
+
+
+class CacheFiles(DiskTestCase):
+    """A group of statements that does not have to last, before one that does."""
+
+    def test_a_power_cut_brings_back_nothing_that_was_revoked(self) -> None:
+        def put(key: bytes) -> disk_file.Statement:
+            row = CacheRow(key, 0, (b"tag of " + key,), key * 300)
+            return lambda connection: disk_file.put(connection, row, 1 << 20)
+
+        def main(folder: Path) -> None:
+            file = CacheFile(folder / "cache" / "answers.sqlite", "this key")
+            file.open()
+            file.run([put(b"one"), put(b"two")], lasting=False)
+            file.run([lambda connection: disk_file.drop(connection, b"tag of one")])
+            file.run([put(b"three")], lasting=False)
+
+        lost = 0
+        for _ in range(20):
+            self.new()
+            self.do(main)
+            self.machine.power_cut()
+            file = CacheFile(self.machine.folder / "cache" / "answers.sqlite", "this key")
+            file.open()
+            one, two, three = file.run(
+                [
+                    lambda connection, key=key: disk_file.get(connection, key)
+                    for key in (b"one", b"two", b"three")
+                ]  # type: ignore[misc]
+            )
+            file.close()
+            self.assertEqual((one, file.dropped), (None, ""))
+            self.assertEqual(two, (0, b"two" * 300))
+            lost += three is None
+        self.assertGreater(lost, 0)
