@@ -61,13 +61,17 @@ def make_private(folder: Path) -> None:
             sync_folder(made.parent)
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o600, *, keep_owner: bool = False) -> None:
+def write_whole(
+    path: Path, content: bytes, mode: int = 0o600, *, keep_owner: bool = False, lasting: bool = True
+) -> None:
     """Replace a file atomically (its folder gets mode 0700); the new content is on disk when this returns.
 
+    :param lasting: if False, and there was a file, a power cut may bring back that one: its folder is not synced.
     :param keep_owner: the new file belongs to the owner of the one that it replaces, even if root replaces it.
     :raise OSError: it cannot be written; the old file is still there.
     """
     make_private(path.parent)
+    lasting = lasting or not path.exists()
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
@@ -80,7 +84,8 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600, *, keep_owner: bo
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def create_whole(path: Path, content: bytes) -> None:

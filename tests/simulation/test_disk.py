@@ -12,6 +12,8 @@ from typing import Any
 
 from hospproxy.memory import disk_file
 from hospproxy.memory.disk_file import CacheFile, CacheRow
+from hospproxy.record.sinks.positions import CursorFiles
+from hospproxy.record.trail.follower import Cursor
 from simulation.kernel import Machine, Process
 from simulation.kernel.threads import VirtualWorker
 from tests.simulation.worlds import WorldTestCase
@@ -346,3 +348,23 @@ class CacheFiles(DiskTestCase):
             self.assertEqual(two, (0, b"two" * 300))
             lost += three is None
         self.assertGreater(lost, 0)
+
+
+class SavedPositions(DiskTestCase):
+    """The position of a sink, which is saved several times a second."""
+
+    def test_a_power_cut_leaves_one_that_was_saved(self) -> None:
+        def main(folder: Path) -> None:
+            files = CursorFiles(folder)
+            for seq in (5, 6):
+                files.save("http", Cursor("w0", 1, seq * 100, seq), "trail")
+
+        found = set()
+        for _ in range(30):
+            self.new()
+            self.do(main)
+            self.machine.power_cut()
+            position = CursorFiles(self.machine.folder).load("http", "w0", "trail")
+            assert position is not None
+            found.add(position.seq)
+        self.assertEqual(found, {5, 6})

@@ -57,13 +57,13 @@ class CursorFiles:
         return Cursor(journal, saved.number, saved.offset, saved.seq)
 
     def save(self, writer: str, position: Cursor, trail: str) -> None:
-        """Replace the saved position; the new one is on disk when this returns.
+        """Replace the saved position. A power cut may bring back the one before: then records are sent twice.
 
         :raise OSError: it cannot be written.
         """
         path = self._path(writer, position.journal)
         saved = _Saved(1, trail, position.journal, position.number, position.offset, position.seq)
-        write_whole(path, msgspec.json.encode(saved) + b"\n")
+        write_whole(path, msgspec.json.encode(saved) + b"\n", lasting=False)
 
     def lock(self, writer: str, journal: str) -> int | None:
         """Lock a journal for a sink; return the lock's descriptor, or None while another process holds it.
