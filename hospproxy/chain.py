@@ -28,6 +28,7 @@ ORDER = (
     "record.audit",  # outermost: it sees every outcome, and no byte is sent before its record is on disk
     "guard.entrance",  # did it come the required way? Before any other work is done
     "guard.admission",  # the limits of one client, before work is done for it
+    "guard.cross_origin",  # preflights carry no credentials, and HOSP is not asked
     "guard.validation",  # turns a Request into a Call; all later processors see only the Call
     "guard.identity",  # who is calling, as HOSP says
     "guard.bodies",  # reads a large body only for callers that HOSP has accepted
@@ -50,6 +51,8 @@ OWN_ENTRY = "memory.cache"
 AUDIT, VALIDATION, IDENTITY = "record.audit", "guard.validation", "guard.identity"
 """Validation and identity pass on a later stage than they take. All others pass on the stage that they take."""
 
+Finish = Callable[[Request, Response], Response]
+
 _Takes = TypeVar("_Takes", bound=Exchange)
 _Gives = TypeVar("_Gives", bound=Exchange)
 _log = Logger()
@@ -64,6 +67,7 @@ class Processors:
     :param validation: guard.validation.
     :param identity: guard.identity; None: nobody is identified.
     :param behind: by their names in ORDER, those behind guard.identity.
+    :param finish: sets fields of every response to a client, around all processors; None: nothing is set.
     """
 
     validation: Processor[Exchange, Called]
@@ -71,6 +75,7 @@ class Processors:
     before: Mapping[str, Processor[Exchange, Exchange] | None] = field(factory=dict)
     identity: Processor[Called, Identified] | None = None
     behind: Mapping[str, Processor[Identified, Identified] | None] = field(factory=dict)
+    finish: Finish | None = None
 
 
 class Diversion(Protocol):
@@ -168,7 +173,8 @@ class Chain:
         def answered(exchange: Exchange) -> Awaitable[Response]:
             return self._answer_failures(exchange, line)
 
-        self._own = _step(audit, answered) if audit else answered
+        self._finish = processors.finish
+        self._own = self._finished(_step(audit, answered) if audit else answered)
         self.divert(self._diversion)
         return _step(audit, own) if audit else own
 
@@ -200,7 +206,17 @@ class Chain:
             return await self._answer_failures(exchange, _Connected(refused))
 
         exchange.trace.rule_hits.append(f"arrival:{error.status}")
-        return _step(self._audit, answered)(exchange) if self._audit else answered(exchange)
+        return self._finished(_step(self._audit, answered) if self._audit else answered)(exchange)
+
+    def _finished(self, whole: ProceedTo[Exchange]) -> ProceedTo[Exchange]:
+        finish = self._finish
+        if finish is None:
+            return whole
+
+        async def step(exchange: Exchange) -> Response:
+            return finish(exchange.request, await whole(exchange))
+
+        return step
 
     def divert(self, diversion: Diversion | None) -> None:
         """Let something else respond to all further requests; those in the chain finish here.

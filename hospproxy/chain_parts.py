@@ -13,6 +13,7 @@ from .foundations import Foundations
 from .guard.admission.processor import Admission
 from .guard.bodies import BodyCheck
 from .guard.build_guard import entrance_for, permissions_for
+from .guard.cross_origin import CrossOrigin
 from .guard.identity import IdentityCheck
 from .guard.knowledge import Knowledge
 from .guard.ownership import Ownership
@@ -89,6 +90,8 @@ class ChainParts:
             policy=settings.ownership.policy,
             enforce=settings.ownership.mode == "enforce",
         )
+        cors = settings.cors
+        cross_origin = CrossOrigin(cors, validation.route, base.metrics) if cors.origins else None
         judged = settings.permissions.enabled and self.identity is not None
         retry = Retry(base.reactor, self.budget, base.host.random, base.metrics, settings.retry)
         processors = Processors(
@@ -96,8 +99,10 @@ class ChainParts:
             before={
                 "guard.entrance": entrance_for(settings, base.metrics),
                 "guard.admission": self.admission if settings.admission.enabled else None,
+                "guard.cross_origin": cross_origin,
             },
             validation=validation,  # its checks can be off, its parsing cannot
+            finish=None if cross_origin is None else cross_origin.finish,
             identity=self.identity,
             behind={
                 "guard.bodies": BodyCheck(validation, base.reactor, base.turns),

@@ -16,6 +16,9 @@ Finding = Literal["type", "json", "shape", "schema", "unasked", "unread", "field
 """What is wrong with a response of HOSP."""
 
 EntranceRule = Literal["origin:wrong", "origin:missing", "https:required"]
+CorsResult = Literal["allowed", "origin", "path", "method", "header", "write"]
+"""A preflight was allowed, or what it was refused for; "write": a write of a page that may not write."""
+
 Reload = Literal["renewed", "failed"]
 """Result of reloading certificate files."""
 

@@ -63,7 +63,7 @@ class Validation:
             )
         if request.method == "OPTIONS":
             return self._options(request)
-        route, values, wants_json = self._route(request)
+        route, values, wants_json = self._addressed(request)
         method = "GET" if request.method == "HEAD" else request.method
         operation = route.operations.get(method)
         if operation is None:
@@ -114,7 +114,14 @@ class Validation:
         operation = matched[0].operations.get(method) if matched else None
         return operation.max_body_bytes if operation else 1 << 20
 
-    def _route(self, request: Request) -> tuple[Route, list[str], bool]:
+    def route(self, request: Request) -> Route:
+        """Return the route of a request.
+
+        :raise Refused: 404.
+        """
+        return self._addressed(request)[0]
+
+    def _addressed(self, request: Request) -> tuple[Route, list[str], bool]:
         matched = self._matched(request.path)
         if matched is None:
             raise Refused("There is nothing at this path.", status=404)
@@ -142,7 +149,7 @@ class Validation:
                 sorted({method for route in self._contract.routes for method in route.allow.split(", ")})
             )
         else:
-            allow = self._route(request)[0].allow
+            allow = self.route(request).allow
         return Response(204, Headers(((b"Allow", allow.encode()), (b"Cache-Control", b"private, no-store"))))
 
     def _report(self, exchange: Exchange, wrong: ProxyError | None, rule: str) -> None:

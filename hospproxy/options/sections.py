@@ -22,6 +22,7 @@ from .arrival_section import ArrivalSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .cache_section import CacheSettings
+from .cors_section import CorsSettings
 from .database_section import DatabaseSettings
 from .fields import (
     Network,
@@ -327,6 +328,7 @@ class Settings:
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
     front: FrontSettings = Factory(FrontSettings)
     origin: OriginSettings = Factory(OriginSettings)
+    cors: CorsSettings = Factory(CorsSettings)
     upstream: UpstreamSettings
     arrival: ArrivalSettings = Factory(ArrivalSettings)
     admission: AdmissionSettings = Factory(AdmissionSettings)

@@ -104,6 +104,12 @@ METRICS: tuple[Metric, ...] = (
         rule=get_args(words.EntranceRule),
     ),
     _counter(
+        "cors_requests_total",
+        "Preflights of browsers: `allowed`, or what they were refused for. `write`: refused writes of pages whose"
+        " origin is not listed.",
+        result=get_args(words.CorsResult),
+    ),
+    _counter(
         "arrival_limits_total",
         "Times that a client reached a limit on connections, requests or responses.",
         limit=_LIMITS,

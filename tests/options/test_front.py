@@ -6,6 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+from hospproxy.options.cors_section import CorsSettings
 from hospproxy.options.front_section import FrontSettings, OriginSettings
 from hospproxy.options.loader import ConfigError, structure
 
@@ -73,6 +74,12 @@ class FrontTests(Case):
         self.assertTrue(any("without trusted_proxies" in line for line in lines), lines)
         lines = self.warnings(**serving, front=FrontSettings(require_https="reject"), trusted_proxies=NETS)
         self.assertFalse(any("without trusted_proxies" in line for line in lines), lines)
+
+    def test_pages_without_tls_are_risky(self) -> None:
+        risky = CorsSettings(
+            origins=("https://a.example", "http://localhost.example", "http://localhost:1", "http://[::1]")
+        )
+        self.assertEqual(self.warned(cors=risky), ["cors.origins[1]"])
 
     def test_the_scheme_is_read_where_the_address_is(self) -> None:
         for given, expected in (

@@ -4,7 +4,7 @@
 * ``proxy_protocol.py``: the connection that reads such a header and then hands over to TLS or HTTP.
 * ``forwarded.py``: parses ``Forwarded`` (RFC 7239). Pure.
 * ``trust.py``: decides which proxies are believed, and takes the client's address and scheme from them.
-* ``option_checks.py``: checks of [front], [origin] and PROXY headers in the options file. Pure.
+* ``option_checks.py``: checks of [front], [origin], [cors] and PROXY headers in the options file. Pure.
 
 The rest of ``arrival`` uses this package. Others import the address functions of ``trust.py`` only.
 """

@@ -1,4 +1,4 @@
-"""Checks of [front], [origin] and PROXY headers: combinations that cannot work or are risky. Pure."""
+"""Checks of [front], [origin], [cors] and PROXY headers: combinations that cannot work or are risky. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import chain
 
 from ...options.front_section import MAX_SECRETS
 from ...options.sections import Settings
+from ..authority import without_port
 from ..fields import HOP_BY_HOP, ONCE, WITNESS
 
 Finding = tuple[str, str]
@@ -69,6 +70,17 @@ def wide(settings: Settings) -> Iterator[Finding]:
                 )
 
 
+def pages(settings: Settings) -> Iterator[Finding]:
+    """Find origins whose pages others on the network could change."""
+    for index, origin in enumerate(settings.cors.origins):
+        scheme, _, host = origin.partition("://")
+        if scheme == "http" and without_port(host) not in ("localhost", "127.0.0.1", "[::1]"):
+            yield (
+                f"cors.origins[{index}]",
+                f"{origin} is without TLS: whoever controls the network can change its pages and read what they read",
+            )
+
+
 def errors(settings: Settings) -> Iterator[Finding]:
     """Find combinations that cannot work; the proxy does not start with them."""
     return chain(listeners(settings), origin(settings), fields(settings))
@@ -76,4 +88,4 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 def warnings(settings: Settings) -> Iterator[Finding]:
     """Find combinations that are risky; the proxy starts with them."""
-    return chain(unreachable(settings), wide(settings))
+    return chain(unreachable(settings), wide(settings), pages(settings))
