@@ -87,9 +87,12 @@ class WriteTurns:
         await self._wait(entry, entry.state)
 
     async def _wait(self, entry: WriteEntry, state: WriteState) -> None:
+        said = self._clock.seconds()
         while (left := self._fate.left(entry)) > 0:
             await task.deferLater(self._clock, min(left + 0.001, _SAID_AGAIN_S), lambda: None)
-            if left > _SAID_AGAIN_S:
+            # Count real time: while HOSP is suspended, what is left does not become less.
+            if self._clock.seconds() >= said + _SAID_AGAIN_S:
+                said = self._clock.seconds()
                 await self._settle(entry, state, keeps_turn=True)
         try:
             if entry.is_readable:

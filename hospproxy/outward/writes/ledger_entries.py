@@ -251,6 +251,7 @@ class LedgerEntries:
         while rows := await self._ledger.keyed(since, after, _BATCH):
             for row in rows:
                 entry = self.read(row)
+                entry.pending = row.pending
                 if entry.names is not None:
                     yield entry
             after = rows[-1].reference

@@ -5,8 +5,9 @@ local turn, equal, key, state, record, resource = ARGV[5], ARGV[6], ARGV[7], ARG
 -- ARGV[11]: 1 if no client got the response, 2 if its client was told that the outcome is unknown.
 local change, about = ARGV[18], ARGV[19]
 local lost, handed, left = ARGV[11] ~= '0', ARGV[12] == '1', ARGV[13] == '1'
--- It is settled but may still be in flight at the upstream: it keeps its turn until it is settled again without this flag.
-local keeps_turn = ARGV[20] == '1'
+-- It is settled but may still be in flight at the upstream. 1: the caller keeps its turn until it says 0; 2: another process of its
+-- machine does, and the caller only repeats the outcome.
+local keeper, over = ARGV[20] == '1', ARGV[20] == '0'
 if (state == 'answered' or state == 'found') and record ~= '' and resource ~= '' then
   -- A worker that looks for the record of an equal write must know that this one is taken.
   redis.call('ZADD', touched, 'NX', now, 'c ' .. resource .. ' ' .. record .. ' ' .. ref)
@@ -21,9 +22,7 @@ if not w then
   link(ref, w)
 end
 if state ~= '' and not is_open(w) and machine(w.m) == machine(me) then
-  if not keeps_turn then free('t:' .. w.t, ref)
-  -- Its worker died, and a sibling keeps its turn from now on.
-  elseif not live(w) then w.m = me end
+  if over then free('t:' .. w.t, ref) end
 elseif state ~= '' and is_open(w) and machine(w.m) == machine(me) then
   if state == 'back' and w.o then
     -- Nothing was sent, but the outcome of the write that it took over is still unknown.
@@ -33,9 +32,14 @@ elseif state ~= '' and is_open(w) and machine(w.m) == machine(me) then
     unlink(ref, w)
   elseif state ~= 'open' then
     w.s = state
-    if not keeps_turn then free('t:' .. w.t, ref) end
+    if over or not was_open then free('t:' .. w.t, ref) end
   end
   if record ~= '' then w.r = record end
+end
+if keeper and machine(w.m) == machine(me) then
+  -- The process that claimed it may have died, even if its lease still runs; or Redis knows it only from a sibling.
+  w.m = me
+  redis.call('HSETNX', claims, 't:' .. w.t, ref)
 end
 if about ~= '' then w.y = about
 elseif record ~= '' and resource ~= '' then w.y, w.q = resource .. ' ' .. record, 1 end

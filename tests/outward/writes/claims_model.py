@@ -271,11 +271,10 @@ class Model:
             self.c["w:" + self.ref] = w
             self.link(self.ref, w)
         here = w["m"].partition(".")[0] == self.me.partition(".")[0]
-        if state and w["s"] != "open" and here and keeps_turn != "1":
-            self.free("t:" + w["t"], self.ref)
-        elif state and w["s"] != "open" and here:
-            w["m"] = w["m"] if self.live(w) else self.me
-        elif state and w["s"] == "open" and w["m"].partition(".")[0] == self.me.partition(".")[0]:
+        if state and w["s"] != "open" and here:
+            if keeps_turn == "0":
+                self.free("t:" + w["t"], self.ref)
+        elif state and w["s"] == "open" and here:
             if state == "back" and w.get("o"):
                 w["m"], w["u"] = "-", min(w["u"], self.now)
             elif state in ("back", "absent"):
@@ -283,10 +282,13 @@ class Model:
                 self.unlink(self.ref, w)
             elif state != "open":
                 w["s"] = state
-                if keeps_turn != "1":
+                if keeps_turn == "0" or not was_open:
                     self.free("t:" + w["t"], self.ref)
             if record:
                 w["r"] = record
+        if keeps_turn == "1" and w["m"].partition(".")[0] == self.me.partition(".")[0]:
+            w["m"] = self.me
+            self.c.setdefault("t:" + w["t"], self.ref)
         if about:
             w["y"] = about
         elif record and resource:

@@ -280,3 +280,58 @@ class SiteTurnTests(SiteTestCase):
         self.one.get(Deferred.fromCoroutine(self.one.writes.tidy()))
         self.clock.pump([0.5] * 6)
         self.assertEqual(len(sibling.entries), 0)
+
+    def kept_by_a_sibling(self, *, lease_s: float = 0.0) -> Any:
+        """Worker one dies while HOSP, which is suspended, may still carry out its change; a sibling starts.
+
+        :param lease_s: seconds until the dead worker's lease ends.
+        """
+        self.hosp.faults = [("late:9000", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        self.site.end(self.one, lease_s=lease_s)
+        sibling = self.site.worker("m0")
+        sibling.working_time.silent()
+        return sibling
+
+    def refused_until_hosp_answers(self, sibling: Any) -> None:
+        self.assertEqual(self.patch(self.two, "B"), 503)
+        sibling.working_time.answered(self.clock.seconds())
+        self.clock.pump([0.5] * 60)
+        self.assertEqual(self.patch(self.two, "B"), 200)
+        self.assertEqual(len(sibling.entries), 0)
+
+    def test_a_sibling_keeps_that_of_a_dead_one_whose_lease_has_not_ended(self) -> None:
+        sibling = self.kept_by_a_sibling(lease_s=10.0)
+        self.clock.pump([0.5] * 260)
+        self.refused_until_hosp_answers(sibling)
+
+    def test_redis_keeps_it_for_as_long_as_hosp_is_suspended(self) -> None:
+        sibling = self.kept_by_a_sibling()
+        self.clock.pump([5.0] * 200)
+        self.refused_until_hosp_answers(sibling)
+
+    def test_what_is_published_again_of_a_write_under_a_key_does_not_free_it(self) -> None:
+        self.hosp.faults = [("late:60", RESET)]
+        headers = [(b"idempotency-key", b"k")]
+        sent = self.one.send("PATCH", f"/notes/{self.number}", {"body": "b"}, headers=headers)
+        self.assertEqual(self.one.get(sent).status, 200)
+        self.silent()
+        sibling = self.site.worker("m0")
+        for workers in ((self.one, sibling), (sibling, self.one)):
+            self.site.store.lose()
+            for worker in workers:
+                worker.claims.begin_epoch()
+                self.clock.pump([0.5] * 2)
+            self.assertEqual(self.patch(self.two, "B"), 503)
+        self.one.working_time.answered(self.clock.seconds())
+        self.clock.pump([0.5] * 60)
+        self.assertEqual(self.patch(self.two, "B"), 200)
+        self.end()
+
+    def test_a_turn_that_ends_while_others_are_published_again_is_not_taken_again(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        self.assertEqual([note.keeps_turn for note in self.one.claims._again()], [1])
+        notes = self.one.claims._again()
+        self.clock.pump([0.5] * 60)
+        self.assertEqual(list(notes), [])

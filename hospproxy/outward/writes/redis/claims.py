@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import evolve
@@ -370,11 +370,11 @@ class RedisClaims:
     def _lost_sight(self) -> None:
         self._saying.again()
 
-    def _again(self) -> list[OutcomeNote]:
-        """Build the notes of the writes that are under way in this process, or settled and keep their turn."""
-        under_way = [self._note(entry, "open") for entry in self._mine.values()]
-        settled = [self._note(*one, keeps_turn=True) for one in self._keeping_turn.values()]
-        return under_way + settled
+    def _again(self) -> Iterator[OutcomeNote]:
+        """Notes of all writes that are open or keep their turn. Each is built when it is taken, if it still applies."""
+        mine, kept = self._mine, self._keeping_turn
+        yield from (self._note(entry, "open") for name, entry in list(mine.items()) if name in mine)
+        yield from (self._note(*one, keeps_turn=True) for name, one in list(kept.items()) if name in kept)
 
     def stop(self) -> None:
         """Stop publishing outcomes, and cancel the work in the background."""

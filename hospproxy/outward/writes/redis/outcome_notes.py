@@ -16,7 +16,8 @@ class OutcomeNote:
     """What to publish of one write.
 
     :param state: its outcome; "back": nothing was sent; "open": it is under way; "": this note does not say.
-    :param keeps_turn: it is settled, but no other write of its turn may be sent yet.
+    :param keeps_turn: 1: it is settled, but no other write of its turn may be sent yet, and this process keeps the
+        turn; 2: another process of this machine may keep it.
     :param record: id of its record.
     :param resource: resource of the record that it created.
     :param change: "c" if it changed its record or may have, "d" if it deleted it; "": neither.
@@ -32,7 +33,7 @@ class OutcomeNote:
     reference: str
     names: WriteNames | None = field(default=None, repr=False)
     state: str = ""
-    keeps_turn: bool = False
+    keeps_turn: int = 0
     record: str = ""
     resource: str = ""
     change: str = ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
+from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -26,7 +27,10 @@ class LedgerKeys(Protocol):
     """The part of the ledger that other workers must know."""
 
     def keyed(self, kept_s: float) -> AsyncIterator[WriteEntry]:
-        """Iterate over the settled writes with a key of the last ``kept_s`` seconds."""
+        """Iterate over the settled writes with a key of the last ``kept_s`` seconds.
+
+        Those that are pending keep their turn, at this process or at a sibling.
+        """
 
     async def is_handed_over(self, reference: str) -> bool:
         """Whether a client of this machine has the response to a write."""
@@ -44,7 +48,7 @@ class OutcomePublisher:
     def __init__(
         self,
         scripts: ClaimScripts,
-        under_way: Callable[[], list[OutcomeNote]],
+        under_way: Callable[[], Iterable[OutcomeNote]],
         of: Callable[[WriteEntry, str], OutcomeNote],
         sightings: SeenIds,
         keys: LedgerKeys,
@@ -138,7 +142,10 @@ class OutcomePublisher:
         for note in self._under_way():
             await self._scripts.settle(note, self._window_s)
         async for entry in self._keys.keyed(self._kept_s):
-            await self._scripts.settle(self._of(entry, entry.state.value), self._window_s)
+            note = self._of(entry, entry.state.value)
+            if entry.pending:
+                note = evolve(note, keeps_turn=2)
+            await self._scripts.settle(note, self._window_s)
         highest = [one for pair in self._sightings.all_highest().items() for one in map(str, pair)]
         waits = self._complete is not None and self._complete.active()
         if not await self._scripts.said(highest) and not self._stopped and not waits:
