@@ -30,7 +30,8 @@ Modules at this level, in reading order:
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
   ``log_output.py``: level, format and limit of the log.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
-  ``schema_walk.py``: read the contract document and check values by it.
+  ``schema_walk.py``: read the contract document and check values by it. ``contract_publication.py``,
+  ``contract_page.py``: the contract as clients may read it.
 * ``trace_context.py``, ``spans.py``: the fields and the spans of a trace.
 * ``call_ids.py``, ``identity_response.py``, ``tags.py``: read a call's patient and record ids, and the caller's
   identity; name what a cache entry depends on.

@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred
 from .chain import Chain
 from .chain_parts import ChainParts
 from .config import Settings
+from .contract import Contract
 from .courier.alert_exchange import AlertExchange
 from .courier.delivery import Courier
 from .courier.here import CourierHere, NoCourier
@@ -90,6 +91,7 @@ class Parts:
     """
 
     metrics: Metrics
+    contract: Contract
     shared: SharingMember | None
     journal: Journal | NullJournal
     courier: Courier
@@ -212,6 +214,7 @@ def assemble(
     )
     return Parts(
         metrics=base.metrics,
+        contract=base.contract,
         shared=base.shared,
         journal=trail.journal,
         courier=trail.courier,

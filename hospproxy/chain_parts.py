@@ -8,6 +8,7 @@ from attrs import frozen
 
 from .chain import Processors
 from .config import Settings
+from .contract_page import ContractPage
 from .exchange import Call
 from .foundations import Foundations
 from .guard.admission.processor import Admission
@@ -17,6 +18,7 @@ from .guard.cross_origin import CrossOrigin
 from .guard.identity import IdentityCheck
 from .guard.knowledge import Knowledge
 from .guard.ownership import Ownership
+from .guard.published_contract import PublishedContract
 from .guard.validation import Validation
 from .memory.cache import Cache
 from .memory.screening_notes import ScreeningNotes
@@ -90,6 +92,7 @@ class ChainParts:
             policy=settings.ownership.policy,
             enforce=settings.ownership.mode == "enforce",
         )
+        published = PublishedContract(ContractPage(base.contract))
         cors = settings.cors
         cross_origin = CrossOrigin(cors, validation.route, base.metrics) if cors.origins else None
         judged = settings.permissions.enabled and self.identity is not None
@@ -99,6 +102,7 @@ class ChainParts:
             before={
                 "guard.entrance": entrance_for(settings, base.metrics),
                 "guard.admission": self.admission if settings.admission.enabled else None,
+                "guard.published_contract": published if settings.publish_contract else None,
                 "guard.cross_origin": cross_origin,
             },
             validation=validation,  # its checks can be off, its parsing cannot

@@ -183,13 +183,13 @@ class ProxyService(Service):
         )
 
     def _admin(self) -> Listeners:
-        hosts, metrics = self._settings.admin.reached_as, self.parts.metrics
+        parts, status, gather = self.parts, self.status.page, self._seat.gather
         page = self.audit_page.page if self.audit_page is not None else None
+        hosts, reload, trust = self._settings.admin.reached_as, self._reload_page, trust_of(self._settings)
         handler = Admin(
-            self.health, metrics, page, hosts, self._seat.gather, self.status.page, self.access, self._reload_page
-        )  # fmt: skip
-        trust = trust_of(self._settings)
-        return admin_listener(self._settings, self._reactor, self._host, handler, metrics, trust)
+            self.health, parts.metrics, page, hosts, gather, status, self.access, reload, parts.contract
+        )
+        return admin_listener(self._settings, self._reactor, self._host, handler, parts.metrics, trust)
 
     def _audit_page(self) -> AuditPageService | None:
         settings = self._settings

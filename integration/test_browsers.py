@@ -76,6 +76,8 @@ async def test_a_listed_page_reads_and_writes_and_no_other_does(processes: Proce
     assert good["refused"][0] == 401, "the page cannot read an error"
     assert good["foreign"] == "TypeError"
     assert bad == [NOTHING, NOTHING]
+    assert (await ask(off.plain_url, "GET", "/openapi.json", user="staff1")).status == 404
+    assert (await ask(off.admin_url, "GET", "/openapi.json")).json()["openapi"] == "3.1.0"
     preflights = [record for record in on.records() if record["method"] == "OPTIONS"]
     assert {record["status"] for record in preflights} == {204, 403}
     assert {hit for record in preflights for hit in record["rule_hits"]} == {"cors:header", "cors:origin"}
@@ -85,7 +87,10 @@ async def test_a_listed_page_reads_and_writes_and_no_other_does(processes: Proce
 async def test_a_hit_has_the_fields_of_the_origin_that_asks(processes: Processes) -> None:
     hosp = await processes.hosp("--delay", "none", "--places", "0")
     origins = ["https://a.example", "https://b.example"]
-    proxy = await processes.proxy(hosp.url, options=f"[cors]\norigins = {json.dumps(origins)}\n")
+    options = f"[cors]\norigins = {json.dumps(origins)}\n"
+    proxy = await processes.proxy(hosp.url, top="publish_contract = true", options=options)
+    page = await ask(proxy.plain_url, "GET", "/openapi", headers={"Origin": origins[0]})
+    assert (page.status, page.field("Access-Control-Allow-Origin")) == (200, origins[0])
     for _ in range(3):  # from HOSP, from the cache, by a shortcut
         for origin in (*origins, "https://c.example", None):
             fields = {} if origin is None else {"Origin": origin}

@@ -20,7 +20,8 @@ import house  # noqa: E402
 LAYERS = (
     # Requests, responses, the contract, errors, and the interfaces between parts.
     "messages words errors tags iterators long_text json_lists database_url retry_after late_responses contract repeat"
-    " contract_answers contract_document contract_permissions contract_query schema_walk identity_response answers"
+    " contract_answers contract_document contract_page contract_publication contract_permissions"
+    " contract_query schema_walk identity_response answers"
     " exchange interfaces null_meter call_ids http_dates hook own_requests trace_context spans",
     # What a process needs of its machine: clocks, threads, files, keys, signals.
     "clocks worker slices single_flight background channel child_process forked_process sqlite_file folders secrets"

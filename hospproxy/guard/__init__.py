@@ -7,6 +7,7 @@ In reading order (the order in the chain):
 
 * ``origin_check.py``: require the gateway's secret and HTTPS.
 * ``admission/``: slow down password guessing and limit request rates.
+* ``published_contract.py``: serve the contract to clients.
 * ``cross_origin.py``: let pages of other origins use the proxy (CORS).
 * ``validation.py``: turn a ``Request`` into a ``Call``. ``paths.py`` parses paths and queries, ``documents.py``
   parses JSON bodies; both are pure.

@@ -251,7 +251,7 @@ class RetrySettings:
 class Settings:
     """Keys that belong to no section."""
 
-    LIVE: ClassVar = names("public_hosts trusted_proxies deadline_s drain_s")
+    LIVE: ClassVar = names("public_hosts trusted_proxies deadline_s drain_s publish_contract")
     RESTART: ClassVar = names(
         "state_dir master_key_file master_key_env master_key master_key_next_file "
         "master_key_previous_file contract_file workers"
@@ -296,6 +296,10 @@ class Settings:
         default=None,
         converter=optional(Path),
         metadata=path("Contract document (OpenAPI 3.1, YAML). Default: the one that ships with the proxy."),
+    )
+    publish_contract: bool = field(
+        default=False,
+        metadata=switch("Serve clients the contract, to anybody: `/openapi.json`, `/openapi`."),
     )
     public_hosts: tuple[str, ...] = field(
         default=(), metadata=hosts("Values of `Host` that are served; empty: any.")

@@ -11,7 +11,10 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from .. import contract_page
 from ..arrival.authority import PublicHosts
+from ..contract import Contract
+from ..contract_page import ContractPage
 from ..errors import ProxyError, reason
 from ..interfaces import IHandler
 from ..messages import Headers, Request, Response
@@ -41,6 +44,7 @@ class Admin:
     :param gather: takes this worker's snapshot and returns those of all workers; None: there are no others.
     :param status: the status page; None: it is switched off.
     :param access: decides who may read more than the health checks; None: everybody.
+    :param contract: the one in force, which is served too; None: it is not.
     :param reload: applies the edited options file; None: it is not served.
     """
 
@@ -56,6 +60,7 @@ class Admin:
         status: StatusPage | None = None,
         access: AdminAccess | None = None,
         reload: ReloadPage | None = None,
+        contract: Contract | None = None,
     ) -> None:
         self._health = health
         self._metrics = metrics
@@ -72,6 +77,7 @@ class Admin:
             b"/ready": self._ready,
             b"/metrics": self._numbers,
         }
+        self._contract = ContractPage(contract) if contract is not None else None
 
     def handle(self, request: Request) -> Deferred[Response]:
         if not self._is_ours(request):
@@ -120,6 +126,8 @@ class Admin:
         return 1024  # no page takes a body, but some clients send one
 
     def _answer(self, request: Request, overview: Overview | None) -> Response:
+        if self._contract is not None and request.path in contract_page.PATHS:
+            return self._contract.answer(request)
         page = self._pages.get(request.path)
         status = self._status if request.path in status_page.PATHS else None
         if page is None and status is None:
@@ -155,6 +163,7 @@ class Admin:
             "status": self._status is not None,
             "reasons": self._reasons(overview),
             "missing": missing,
+            "contract": self._contract is not None,
         }
         return html.page(200, html.render("index.html", values))
 
