@@ -31,7 +31,8 @@ READ_BY_PROXY = frozenset(
 """Header fields of requests that change what the proxy does; lower-cased."""
 
 READABLE = (
-    "Age", "Allow", "Cache-Status", "Date", "ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-Id",
+    "Age", "Allow", "Cache-Status", "Date", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "WWW-Authenticate", "X-Request-Id",
 )  # fmt: skip
 """Header fields of responses that pages may read, besides those that every page may read by the standard."""
 

@@ -107,6 +107,9 @@ class WaitingGuesses:
                 del self._at[claim.place]
 
 
-def too_many(after_s: float, words: str = WORDS) -> TooMany:
-    """Return a 429 with Retry-After in whole seconds, at least 1."""
-    return TooMany(words, retry_after_s=max(1, math.ceil(after_s)))
+def too_many(after_s: float, words: str = WORDS, fields: tuple[tuple[bytes, bytes], ...] = ()) -> TooMany:
+    """Return a 429 with Retry-After in whole seconds, at least 1.
+
+    :param fields: further fields of the response.
+    """
+    return TooMany(words, retry_after_s=max(1, math.ceil(after_s)), headers=fields)

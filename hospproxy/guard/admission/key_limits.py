@@ -111,6 +111,20 @@ class TokenBuckets:
         self._full_at.set(key, max(now, self._full_at.own(key)) + each, now)
         return 0.0
 
+    def fields(self, name: bytes, missing_s: float) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the RateLimit fields of a response to a key whose bucket is empty.
+
+        The window is the time in which an empty bucket fills (draft-ietf-httpapi-ratelimit-headers-11).
+
+        :param name: of the limit, in lower-case letters.
+        :param missing_s: what ``take`` has returned.
+        """
+        window_s, wait_s = math.ceil(self.burst / self.per_s), math.ceil(missing_s)
+        return (
+            (b"RateLimit-Policy", b'"%b";q=%d;w=%d' % (name, self.burst, max(1, window_s))),
+            (b"RateLimit", b'"%b";r=0;t=%d' % (name, max(1, wait_s))),
+        )
+
     def taken(self, key: bytes, tokens: float, now: float) -> None:
         """Count tokens that other workers gave out. A bucket may go negative by at most its size."""
         # Written so that NaN is rejected too.

@@ -175,7 +175,12 @@ class Admission:
         if missing_s:
             exchange.trace.rule_hits.append("admission:rate")
             self._meter.count("admission_refused_total", reason="rate")
-            raise too_many(missing_s, "Too many requests in a short time; try again later.")
+            name = b"user" if rate is self._credential_rate else b"address"
+            raise too_many(
+                missing_s,
+                "Too many requests in a short time; try again later.",
+                rate.fields(name, missing_s),
+            )
 
     def _missing_s(self, rate: TokenBuckets, key: bytes, now: float) -> float:
         """Take a token and report it; return 0, or the seconds until there is one."""

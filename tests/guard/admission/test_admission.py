@@ -232,6 +232,9 @@ class RateTests(SynchronousTestCase):
         admission_rig.rig.get(admission_rig.send(STAFF1))
         self.assertEqual(self.statuses(admission_rig, STAFF1, 4), [200, 200, 200, 429])
         self.assertEqual(admission_rig.hits()[-1], ["admission:rate"])
+        refused = self.successResultOf(admission_rig.send(STAFF1))
+        self.assertEqual(refused.headers.get(b"ratelimit-policy"), b'"user";q=3;w=3')
+        self.assertEqual(refused.headers.get(b"ratelimit"), b'"user";r=0;t=1')
         self.assertEqual(self.statuses(admission_rig, STAFF2, 1), [200])
         admission_rig.clock.advance(1)
         self.assertEqual(self.statuses(admission_rig, STAFF1, 2, "10.9.9.9"), [200, 429])
@@ -248,6 +251,8 @@ class RateTests(SynchronousTestCase):
         self.statuses(admission_rig, None, 1)
         refused = self.successResultOf(admission_rig.send(None))
         self.assertEqual(refused.headers.get(b"retry-after"), b"10")
+        self.assertEqual(refused.headers.get(b"ratelimit-policy"), b'"address";q=1;w=10')
+        self.assertEqual(refused.headers.get(b"ratelimit"), b'"address";r=0;t=10')
         self.assertIn(b"Too many requests", refused.body)
 
 
