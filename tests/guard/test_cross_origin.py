@@ -161,6 +161,13 @@ class CorsTests(SynchronousTestCase):
         answer = self.successResultOf(self.chain.handle(request))
         self.assertEqual((answer.status, answer.headers.get(ORIGIN)), (503, PAGE.encode()))
 
+    def test_a_reload_switches_it_off(self) -> None:
+        off = Processors(validation=self.rig.validation, behind={"outward.upstream": self.rig.hosp})
+        self.chain.lead_through(off, 28, lambda _method, _path: 7)
+        answer = self.answer("GET", "/hospitals", ("origin", PAGE))
+        self.assertEqual([answer.headers.get(ORIGIN), answer.headers.get(b"vary")], [None, None])
+        self.assertIsNone(self.preflight("GET", "/hospitals").headers.get(b"access-control-allow-methods"))
+
     def test_nothing_that_hosp_says_about_origins_is_believed(self) -> None:
         upstream = Headers(
             (
