@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -126,3 +127,10 @@ def pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
     over: Deferred[None] = Deferred(lambda _: call.cancel())
     call: Any = clock.callLater(seconds, lambda: over.callback(None))
     return over
+
+
+def has_event(descriptor: int) -> bool:
+    """Whether a descriptor is readable or closed at its other end. Unlike ``select``, it takes numbers above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from attrs import frozen
 
 from ..config import Settings
 from ..state.lock import FolderLock
+from .hold import has_event
 from .messages import Prepare
 from .successor_process import FIRST_SOCKET_FD, LIFELINE_FD, LOCK_FD
 
@@ -60,7 +60,7 @@ def is_gone(process: int) -> bool:
 
     :param process: its descriptor (pidfd).
     """
-    return bool(select.select([process], [], [], 0)[0])
+    return has_event(process)
 
 
 def _by_url(urls: Sequence[str], sockets: Sequence[socket.socket]) -> dict[str, socket.socket]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -14,7 +13,7 @@ from twisted.logger import Logger
 from ..channel import Channel, SingleProtocolFactory
 from ..child_process import ChildProcess, no_input
 from ..control.owner import ReplacementFailed
-from .hold import LOOK_S, StateNotClosed, pause
+from .hold import LOOK_S, StateNotClosed, has_event, pause
 from .messages import MOST_BYTES, FromSuccessor, NoResponse, Prepared, RelayedResponse, Serving, ToSuccessor
 
 _log = Logger()
@@ -160,7 +159,7 @@ class SuccessorProcess:
         if self._lifeline is None:
             return
         until = self._reactor.seconds() + GONE_S
-        while not select.select([self._lifeline], [], [], 0)[0]:
+        while not has_event(self._lifeline):
             if self._reactor.seconds() >= until:
                 raise StateNotClosed("a worker of the new process")
             await pause(self._reactor, LOOK_S)
