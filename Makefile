@@ -62,7 +62,7 @@ LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_
 # ones do, and in test-fast.
 UNMEASURED := arrival.front.test_trust arrival.test_connection_model arrival.test_head options.test_declared_once \
 	outward.gate.test_left_behind outward.writes.test_fate record.columns.test_entries record.export.test_lines \
-	standin.test_params test_contract_page test_json_lists test_layers test_schema_walk test_stops \
+	standin.test_params test_contract_page http.test_json_lists test_layers contract.test_schema_walk test_stops \
 	test_walkthroughs watch.test_words
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
 SHORT = $(filter-out $(LONG:%=tests.%) $(UNMEASURED:%=tests.%) tests.simulation.%,$(MODULES))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.columns.engine import Engine
 from hospproxy.record.columns.index import ColumnIndex
 from hospproxy.record.columns.trail_files import TrailFolder
@@ -26,7 +27,6 @@ from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import TrailUpkeep
-from hospproxy.signing_key import Signer
 
 from .audit_database import AIM_MS, LIMIT, NOW_S, QUESTIONS, TIMES
 from .audit_rows import START_MS, YEAR_MS, made, set_name, sets

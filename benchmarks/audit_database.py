@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
-from hospproxy.database_url import parsed
+from hospproxy.options.database_url import parsed
 from hospproxy.record.database.access import TransactionThread
 from hospproxy.record.database.connect import DatabaseTarget, engine_for
 from hospproxy.record.database.reader import DatabaseReader

@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from hospproxy.keys.signing_key import PublicKeys, Signer
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.record.trail.verify import verify
-from hospproxy.signing_key import PublicKeys, Signer
 
 GROUP = 500
 

@@ -32,15 +32,15 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.epollreactor import EPollReactor
 
-from hospproxy import assembly
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
 from hospproxy.config import load
-from hospproxy.host import REAL
+from hospproxy.keys.secrets import MasterKey
+from hospproxy.process.host import REAL
 from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.secrets import MasterKey
+from hospproxy.service import assembly
 
 PEOPLE = 8
 LISTS = ("/hospitals", *(f"/patients?hospital_id={number}" for number in range(1, 7)), "/hospitals/9")

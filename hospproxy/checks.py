@@ -26,7 +26,7 @@ from .options.fields import WORKING_FOLDER
 from .options.source import OptionsSource, SecretEnvironment
 
 if TYPE_CHECKING:
-    from .contract import Contract
+    from .contract.contract import Contract
 
 GRACE_S = 43200.0
 """Length of a shift in seconds: users who were at work when HOSP went away can read on."""

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .answers import ProxyResponses
 from .config import Settings
-from .contract import Contract
-from .host import Host
+from .contract.contract import Contract
+from .exchange.answers import ProxyResponses
+from .keys.secrets import MasterKey
 from .own_requests import OwnRequests
-from .secrets import MasterKey
+from .process.host import Host
+from .process.slices import SliceQueue
+from .process.worker import TaskRunner
 from .sharing.kinds import ALONE, Sharing
-from .slices import SliceQueue
 from .watch.metrics import Metrics
-from .worker import TaskRunner
 
 if TYPE_CHECKING:
     from .sharing.member import SharingMember

@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
-from .errors import ProxyError
-from .exchange import Call, Exchange, Identified
-from .late_responses import LateResponses
-from .messages import Client, Priority, Request, Response
-from .repeat import Repeat, Told
+from .exchange.exchange import Call, Exchange, Identified
+from .http.errors import ProxyError
+from .http.late_responses import LateResponses
+from .http.messages import Client, Priority, Request, Response
+from .http.repeat import Repeat, Told
 
 if TYPE_CHECKING:
     from .record.disclosures import Disclosure

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
-from .errors import OwnNotRecorded, ProxyError, RecordFailed
-from .exchange import Call, Deadline, Exchange, Identified, Trace
+from .exchange.exchange import Call, Deadline, Exchange, Identified, Trace
+from .http.errors import OwnNotRecorded, ProxyError, RecordFailed
+from .http.late_responses import LateResponses
+from .http.messages import Priority, Request, Response
 from .interfaces import Proceed
-from .late_responses import LateResponses
-from .messages import Priority, Request, Response
 
 
 async def nowhere(_exchange: Exchange) -> Response:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.python import usage
 
-from . import collector
+from .process import collector
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
+    from .arrival.socket_activation import PassedSockets
     from .config import Settings
     from .options.source import OptionsSource, SecretEnvironment
     from .replacement.launch import Launch
     from .replacement.replaceable_proxy import ReplaceableProxy
-    from .socket_activation import PassedSockets
     from .state.lock import FolderLock
 
 
@@ -75,15 +75,15 @@ class Options(usage.Options):
         if outer is not None:
             collector.begin_start()
 
-        from . import privileges
         from .checks import load_and_check
         from .config import ConfigError, Overrides
         from .options.source import SecretEnvironment, source_of
+        from .process import privileges
 
         if outer is not None:
             self.heir = privileges.heir(outer.get("uid"), outer.get("gid"))
         if self.heir is not None:
-            from .secrets import HEIR
+            from .keys.secrets import HEIR
 
             HEIR.set(self.heir[0])
         file = self["config"]
@@ -117,9 +117,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :param reactor: the reactor to run on; None for the process's own.
     :raise SystemExit: 1, with the reason on stderr, if the state folder or another file cannot be used.
     """
-    from . import privileges
     from .arrival.listeners import ListenerError
-    from .shutdown import leave_at_exit
+    from .process import privileges
+    from .process.shutdown import leave_at_exit
     from .state.lock import LockError
 
     own = reactor is None
@@ -160,7 +160,7 @@ def _lock(options: Options) -> FolderLock:
 
     :raise LockError: another proxy uses it.
     """
-    from .shutdown import GRACE_S
+    from .process.shutdown import GRACE_S
     from .state.lock import take
 
     def say(words: str) -> None:
@@ -175,7 +175,7 @@ def _passed(settings: Settings) -> PassedSockets:
 
     :raise ListenerError: one of them belongs to no listener of the options.
     """
-    from .socket_activation import assigned, take
+    from .arrival.socket_activation import assigned, take
 
     admin = settings.admin.url if settings.admin.enabled else None
     return assigned(take(os.environ, os.getpid()), [each.url for each in settings.listeners], admin)
@@ -186,7 +186,7 @@ def _proxy(
 ) -> ReplaceableProxy:
     from .replacement.launch import Launch
     from .replacement.replaceable_proxy import ReplaceableProxy
-    from .service import build  # not above: it is slow to import
+    from .service.service import build
 
     return ReplaceableProxy(
         options.settings,

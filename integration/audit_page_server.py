@@ -15,12 +15,13 @@ from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from hospproxy import audit_users as users
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
-from hospproxy.clocks import install_monotonic
 from hospproxy.interfaces import IJournal
+from hospproxy.keys import audit_users as users
 from hospproxy.options.page_section import AuditPageSettings
+from hospproxy.process.clocks import install_monotonic
+from hospproxy.process.worker import TaskThread
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.audit_page.login import LogIn
 from hospproxy.watch.audit_page.looks import AuditLooks
@@ -28,7 +29,6 @@ from hospproxy.watch.audit_page.page import AuditPage
 from hospproxy.watch.audit_page.pages import Pages
 from hospproxy.watch.health import Health
 from hospproxy.watch.metrics import Metrics
-from hospproxy.worker import TaskThread
 from tests.watch.audit_page.readers import NOW, FakeReader, alert, failed_login, listed, record
 
 USER, PASSWORD = "auditor", "a long and boring password"

@@ -40,9 +40,9 @@ _MODULES = (
     "hospproxy.replacement.successor",
     "hospproxy.tap",
     "hospproxy.checks",
-    "hospproxy.service",
+    "hospproxy.service.service",
     "hospproxy.state.lock",
-    "hospproxy.privileges",
+    "hospproxy.process.privileges",
     "hospproxy.options.files",
     "hospproxy.options.front_files",
     "hospproxy.options.sharing_files",
@@ -66,7 +66,7 @@ def load() -> None:
     """
     for name in _MODULES:
         importlib.import_module(name)
-    importlib.import_module("hospproxy.contract_document").load()
+    importlib.import_module("hospproxy.contract.document").load()
     plugin = importlib.import_module("twisted.plugin")
     makers = importlib.import_module("twisted.application.service").IServiceMaker
     list(plugin.getPlugins(makers))  # twistd imports every plugin, to know the names of its commands

@@ -9,7 +9,7 @@ from typing import Any
 
 import txredisapi
 
-from hospproxy.encryption import Seal
+from hospproxy.keys.encryption import Seal
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
 

@@ -11,8 +11,10 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from zope.interface import directlyProvides, implementer
 
+from hospproxy.arrival.null_meter import NullMeter
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
-from hospproxy.null_meter import NullMeter
+from hospproxy.keys.signing_key import Signer
+from hospproxy.process.worker import TaskThread
 from hospproxy.record.sinks.carrier import Carrier, CarrierTime, only
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import OsFiles
@@ -23,8 +25,6 @@ from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.names import TOMBSTONE, of_journal
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import TrailUpkeep
-from hospproxy.signing_key import Signer
-from hospproxy.worker import TaskThread
 
 PATIENCE_S = 60.0
 clock = cast(Any, reactor)

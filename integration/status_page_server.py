@@ -16,8 +16,9 @@ from twisted.internet.defer import Deferred
 
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
-from hospproxy.clocks import install_monotonic, wall
 from hospproxy.options.source import OptionsState
+from hospproxy.process.clocks import install_monotonic, wall
+from hospproxy.process.worker import TaskThread
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.health import Health
 from hospproxy.watch.merge import Overview, Snapshot
@@ -28,7 +29,6 @@ from hospproxy.watch.status.machines import Figures, Machine, Machines
 from hospproxy.watch.status.recorder import Recorder
 from hospproxy.watch.status.status_page import StatusPage
 from hospproxy.watch.status.surges import Change
-from hospproxy.worker import TaskThread
 
 _ROUTES = (
     ("GET /hospitals", 45),

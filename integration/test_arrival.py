@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectionDone
 from twisted.internet.threads import deferToThread
 
-from hospproxy.messages import Request, Response
+from hospproxy.http.messages import Request, Response
 from tests.arrival.memory_transport import Recorder, read_answers
 from tests.corpus import ALL, Case
 from tests.corpus.case import get, post

@@ -16,7 +16,7 @@ import pytest_twisted
 from fhir.resources.R4B.auditevent import AuditEvent
 from twisted.internet.threads import deferToThread
 
-from hospproxy.clocks import wall
+from hospproxy.process.clocks import wall
 from hospproxy.record.columns import upkeep
 from hospproxy.record.columns.engine import Engine
 from hospproxy.record.columns.trail_files import TrailFolder

@@ -17,8 +17,9 @@ from sqlalchemy import select
 from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 
-from hospproxy.clocks import wall
-from hospproxy.database_url import parsed
+from hospproxy.keys.signing_key import PublicKeys, Signer
+from hospproxy.options.database_url import parsed
+from hospproxy.process.clocks import wall
 from hospproxy.record.database.access import TransactionThread
 from hospproxy.record.database.connect import DatabaseTarget
 from hospproxy.record.database.reader import DatabaseReader
@@ -32,7 +33,6 @@ from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.verify import verify
-from hospproxy.signing_key import PublicKeys, Signer
 
 from .freezing_relay import Freezer
 from .postgresql import PostgreSQL

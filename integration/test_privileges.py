@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from hospproxy.secrets import MasterKey
+from hospproxy.keys.secrets import MasterKey
 
 from .http_client import ask
 from .ports import free_port

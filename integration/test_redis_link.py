@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogPublisher
 
+from hospproxy.keys.secrets import MasterKey
 from hospproxy.options.redis_section import RedisSettings
 from hospproxy.options.secret_fields import SecretText
-from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.link import Link
 from hospproxy.sharing.lua_scripts import Script

@@ -11,7 +11,7 @@ from typing import Any
 import pytest_twisted
 import yaml
 
-from hospproxy import contract_document
+from hospproxy.contract import document as contract_document
 
 from .http_client import ask, control
 from .processes import Processes

@@ -11,8 +11,8 @@ import pytest_twisted
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
+from hospproxy.http.messages import Identity
 from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
-from hospproxy.messages import Identity
 from hospproxy.sharing.generations import key_of_tag
 from hospproxy.sharing.lua_scripts import script
 from tests.memory.cache_rig import CacheRig, Reading, answer, call_of

@@ -13,8 +13,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 
+from hospproxy.keys.secrets import MasterKey
 from hospproxy.options.redis_section import RedisSettings
-from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import script
 from hospproxy.sharing.member import SharingMember

@@ -12,7 +12,7 @@ from .processes import Processes
 from .test_breaker import gauge
 from .test_fates import until
 
-CONTRACT = Path(__file__).parents[1] / "hospproxy" / "hosp.openapi.yaml"
+CONTRACT = Path(__file__).parents[1] / "hospproxy" / "contract" / "hosp.openapi.yaml"
 SHORT = "[cache.lifetimes]\nlistNotes = 0.2\nlistPatients = 0.2\n"
 
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor, task
 
-from hospproxy.secrets import MasterKey
+from hospproxy.keys.secrets import MasterKey
 
 from .http_client import ask
 from .ports import free_port

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.error import ConnectionDone
 
-from hospproxy.messages import Request, Response
+from hospproxy.http.messages import Request, Response
 from tests.arrival.memory_transport import Recorder, read_answers
 from tests.corpus.case import get
 

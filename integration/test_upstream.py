@@ -13,11 +13,11 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults, mayb
 from twisted.logger import LogLevel, globalLogPublisher
 
 from hosp_standin import testing
-from hospproxy.contract_document import load
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
-from hospproxy.exchange import Call
-from hospproxy.messages import Client, Response
-from hospproxy.null_meter import NullMeter
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, NotSent
+from hospproxy.http.messages import Client, Response
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream
 

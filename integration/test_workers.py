@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
+from hospproxy.keys.secrets import MasterKey
+from hospproxy.keys.signing_key import PublicKeys
 from hospproxy.record.trail.verify import verify
-from hospproxy.secrets import MasterKey
-from hospproxy.signing_key import PublicKeys
 
 from .http_client import ask
 from .processes import Processes, Proxy

@@ -13,20 +13,19 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from hosp_standin.records import RESOURCES
-from hospproxy.answers import ProxyResponses
-from hospproxy.chain import Chain
-from hospproxy.contract_document import load
-from hospproxy.encryption import Seal
-from hospproxy.exchange import Call, Exchange
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.contract.document import load
+from hospproxy.exchange.answers import ProxyResponses
+from hospproxy.exchange.exchange import Call, Exchange
 from hospproxy.guard.bodies import BodyCheck
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.guard.ownership import Ownership
 from hospproxy.guard.validation import Validation
+from hospproxy.http.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.interfaces import IProcessor, Proceed
+from hospproxy.keys.encryption import Seal
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening_notes import ScreeningNotes
-from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import RetrySettings, ScreeningSettings, WritesSettings
 from hospproxy.outward.conditions import ConditionCheck
 from hospproxy.outward.retry import Retry, RetryBudget
@@ -44,7 +43,8 @@ from hospproxy.outward.writes.screening_ledger import ScreeningLedger
 from hospproxy.outward.writes.seen_ids import SeenIds
 from hospproxy.outward.writes.visible_records import VisibleRecords
 from hospproxy.own_requests import OwnRequests
-from hospproxy.slices import SliceQueue
+from hospproxy.process.slices import SliceQueue
+from hospproxy.service.chain import Chain
 from tests.outward.ledger.fakes import AtOnce, Disk
 from tests.process_end import ProcessTime
 from tests.stages import by_stage

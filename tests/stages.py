@@ -6,10 +6,10 @@ from typing import Any
 
 from attrs import fields_dict
 
-from hospproxy.chain import AUDIT, IDENTITY, ORDER, VALIDATION, Processors
-from hospproxy.contract import Operation
-from hospproxy.exchange import Call, Deadline, Exchange, Identified, Trace
-from hospproxy.messages import Request
+from hospproxy.contract.contract import Operation
+from hospproxy.exchange.exchange import Call, Deadline, Exchange, Identified, Trace
+from hospproxy.http.messages import Request
+from hospproxy.service.chain import AUDIT, IDENTITY, ORDER, VALIDATION, Processors
 
 SOME_CALL = Call(Operation(id="some", method="GET", template="/some", parameters=(), action="read"))
 _OF_TRACE = {*fields_dict(Trace)} - {"call", "sent", "identity"}

@@ -11,7 +11,6 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import contract_document
 from hospproxy.checks import against_contract, check, load_and_check
 from hospproxy.config import (
     AdminSettings,
@@ -30,6 +29,7 @@ from hospproxy.config import (
     ValidationSettings,
     WritesSettings,
 )
+from hospproxy.contract import document as contract_document
 from hospproxy.options.http_section import HttpSinkSettings
 from hospproxy.options.page_section import AuditPageSettings
 from hospproxy.options.plugins_section import AuditPluginSettings

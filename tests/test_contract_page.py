@@ -9,9 +9,9 @@ import yaml
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import contract_document
-from hospproxy.contract import IdentityRule, LookupRule, NoteShape, Resource
-from hospproxy.contract_permissions import Permission
+from hospproxy.contract import document as contract_document
+from hospproxy.contract.contract import IdentityRule, LookupRule, NoteShape, Resource
+from hospproxy.contract.permissions import Permission
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "contract.md"
 HOSP = Path(contract_document.__file__).with_name("hosp.openapi.yaml").read_text("utf-8")

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.checks import load_and_check
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.source import source_of
-from hospproxy.shutdown import GRACE_S
+from hospproxy.process.shutdown import GRACE_S
 from hospproxy.watch.admin_access import HEALTH_CHECKS
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import errors
-from hospproxy.chain import ORDER
+from hospproxy.http import errors
+from hospproxy.service.chain import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -158,7 +158,7 @@ class ArchitectureTests(SynchronousTestCase):
 
 class ContractTests(SynchronousTestCase):
     def test_every_key_that_hosps_contract_uses_is_explained(self) -> None:
-        document = yaml.safe_load((ROOT / "hospproxy" / "hosp.openapi.yaml").read_text())
+        document = yaml.safe_load((ROOT / "hospproxy" / "contract" / "hosp.openapi.yaml").read_text())
         page = (ROOT / "docs" / "contract.md").read_text()
         top = set(document["x-hospproxy"])
         keys: set[str] = set()

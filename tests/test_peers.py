@@ -184,10 +184,10 @@ class ProfileTests(SynchronousTestCase):
     def test_shares_are_of_all_time(self) -> None:
         spent = {
             ("~", 0, "len"): 1.0,
-            ("/x/hospproxy/chain.py", 3, "run"): 2.0,
-            ("/x/hospproxy/chain.py", 9, "ask"): 1.0,
+            ("/x/hospproxy/service/chain.py", 3, "run"): 2.0,
+            ("/x/hospproxy/service/chain.py", 9, "ask"): 1.0,
         }
-        self.assertEqual(shares(spent), [("hospproxy/chain.py", 0.75), ("built in", 0.25)])
+        self.assertEqual(shares(spent), [("hospproxy/service/chain.py", 0.75), ("built in", 0.25)])
 
 
 class InstructionTests(SynchronousTestCase):

@@ -10,9 +10,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.messages import Response
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Response
 from tests.process_end import ProcessTime
 from tests.rig import Rig
 

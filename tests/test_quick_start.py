@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import collector
-from hospproxy.host import REAL
+from hospproxy.process import collector
+from hospproxy.process.host import REAL
 
 ROOT = Path(__file__).resolve().parent.parent
 _OPTIONAL = ("boto3", "duckdb", "fakeredis", "jinja2", "psycopg", "sqlalchemy")

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.reloads.choices import CHOICES, Choice, mistakes
 from benchmarks.reloads.probes import expected
 from benchmarks.reloads.site import Site
-from hospproxy import contract_document
 from hospproxy.checks import load_and_check
 from hospproxy.config import ConfigError, Settings
+from hospproxy.contract import document as contract_document
 from hospproxy.options.changes import changes
 from hospproxy.options.source import NO_ENVIRONMENT, source_of
 from tests.control.test_commands import contract_of

@@ -21,10 +21,10 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.arrival.socket_activation import PassedSocket
 from hospproxy.replacement.replaceable_proxy import ReplaceableProxy
-from hospproxy.socket_activation import PassedSocket
+from hospproxy.service.worker_identity import ONLY
 from hospproxy.tap import Options, makeService
-from hospproxy.worker_identity import ONLY
 from hospproxy.workers.supervisor import Supervisor
 
 GOOD = ["--upstream", "http://127.0.0.1:3000"]
@@ -122,12 +122,12 @@ class OptionsTests(Case):
 
 class ServiceTests(Case):
     def build(self, reactor: object | None) -> tuple[IService, mock.Mock]:
-        service = ModuleType("hospproxy.service")
+        service = ModuleType("hospproxy.service.service")
         service.build = mock.Mock(return_value=Service())
         # The process that runs the tests must keep its privileges.
-        harden = mock.patch("hospproxy.privileges.harden", return_value=[])
-        at_exit = mock.patch("hospproxy.shutdown.leave_at_exit")
-        with harden, at_exit, mock.patch.dict(sys.modules, {"hospproxy.service": service}):
+        harden = mock.patch("hospproxy.process.privileges.harden", return_value=[])
+        at_exit = mock.patch("hospproxy.process.shutdown.leave_at_exit")
+        with harden, at_exit, mock.patch.dict(sys.modules, {"hospproxy.service.service": service}):
             return makeService(self.options(*GOOD), reactor), service.build
 
     def test_it_is_built_from_the_settings(self) -> None:
@@ -140,7 +140,7 @@ class ServiceTests(Case):
 
     def test_several_workers_have_a_supervisor(self) -> None:
         file = self.write("workers = 2\n[redis]\nenabled = true\n")
-        with mock.patch("hospproxy.service.build") as build:
+        with mock.patch("hospproxy.service.service.build") as build:
             made = makeService(self.options("--config", file, *GOOD), MemoryReactorClock())
         self.assertIsInstance(made, Supervisor)
         build.assert_not_called()
@@ -150,7 +150,7 @@ class ServiceTests(Case):
         self.build(MemoryReactorClock())
         with mock.patch("hospproxy.state.lock.WAIT_S", 0.0), redirect_stderr(self.err):
             for more in ([], ["--config", self.write("workers = 2\n[redis]\nenabled = true\n")]):
-                with mock.patch("hospproxy.service.build") as build:
+                with mock.patch("hospproxy.service.service.build") as build:
                     options = self.options(*more, *GOOD)
                     ended = self.assertRaises(SystemExit, makeService, options, MemoryReactorClock())
                 self.assertEqual(ended.code, 1)
@@ -166,8 +166,8 @@ class ServiceTests(Case):
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             more = ["--listen", url, *GOOD]
             with (
-                mock.patch("hospproxy.socket_activation.take", return_value=passed),
-                mock.patch("hospproxy.service.build", return_value=Service()) as build,
+                mock.patch("hospproxy.arrival.socket_activation.take", return_value=passed),
+                mock.patch("hospproxy.service.service.build", return_value=Service()) as build,
             ):
                 makeService(self.options(*more), MemoryReactorClock())
             self.assertEqual(build.call_args.args[2].sockets, (listening,))
@@ -175,7 +175,7 @@ class ServiceTests(Case):
     def test_a_socket_of_systemd_that_belongs_to_no_listener(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening, redirect_stderr(self.err):
             passed = [PassedSocket("listeners", listening)]
-            with mock.patch("hospproxy.socket_activation.take", return_value=passed):
+            with mock.patch("hospproxy.arrival.socket_activation.take", return_value=passed):
                 ended = self.assertRaises(SystemExit, makeService, self.options(*GOOD), MemoryReactorClock())
         self.assertEqual(ended.code, 1)
         self.assertIn("must be the address of a listener", self.err.getvalue())

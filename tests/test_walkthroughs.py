@@ -23,8 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hospproxy
 from hospproxy.guard.credentials import parse_basic
-from hospproxy.messages import Headers
-from hospproxy.retry_after import retry_after_s
+from hospproxy.http.messages import Headers
+from hospproxy.http.retry_after import retry_after_s
 from simulation.history import Committed, History, InHand
 from simulation.hosp.behaviour import HospPlan
 from simulation.hosp.server import Hosp
@@ -274,11 +274,12 @@ class TamperedTests(SynchronousTestCase):
         self.assertEqual(problems, ["hospproxy/memory/store.py Cache._hit: not entered"])
 
     def test_another_order(self) -> None:
-        one, other = "`hospproxy/chain.py` `Chain.handle`", "`hospproxy/memory/cache.py` `Cache._hit`"
+        one, other = "`hospproxy/service/chain.py` `Chain.handle`", "`hospproxy/memory/cache.py` `Cache._hit`"
         self.assertEqual((self.page.count(one), self.page.count(other)), (1, 1))
         page = self.page.replace(one, "HERE").replace(other, one).replace("HERE", other)
         self.assertIn(
-            "hospproxy/chain.py Chain.handle: entered before the step above it", wrong(page, self.entered)
+            "hospproxy/service/chain.py Chain.handle: entered before the step above it",
+            wrong(page, self.entered),
         )
 
     def test_a_function_that_is_named_twice(self) -> None:
@@ -286,7 +287,7 @@ class TamperedTests(SynchronousTestCase):
         self.assertEqual(len(self.tampered(again, f"{again}, then {again}")), 1)
 
     def test_steps_under_another_heading(self) -> None:
-        heading = "\n## Of another request\n1. `hospproxy/chain.py` `Chain.handle` runs.\n"
+        heading = "\n## Of another request\n1. `hospproxy/service/chain.py` `Chain.handle` runs.\n"
         self.assertEqual(len(wrong(self.page + heading, self.entered)), 1)
 
     def test_a_page_without_steps(self) -> None:
@@ -317,7 +318,7 @@ class RecorderTests(SynchronousTestCase):
             names,
             [
                 ("hospproxy/guard/credentials.py", "parse_basic"),
-                ("hospproxy/retry_after.py", "retry_after_s"),
+                ("hospproxy/http/retry_after.py", "retry_after_s"),
             ],
         )
         self.assertTrue(all(name[0].startswith("hospproxy/") for name in recorder.names))

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from twisted.internet import task
 
-from hospproxy.errors import ProxyError
 from hospproxy.guard.validation import Validation
+from hospproxy.http.errors import ProxyError
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.watch.metrics import Metrics
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import Refused
-from ..messages import Client
+from ..http.errors import Refused
+from ..http.messages import Client
 from .line import RequestLine
 from .listener_context import ListenerContext
 from .plain import PlainPolicy

@@ -7,8 +7,8 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
 
-from ..errors import reason
-from ..messages import Headers, Response
+from ..http.errors import reason
+from ..http.messages import Headers, Response
 from .fields import HOP_BY_HOP
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

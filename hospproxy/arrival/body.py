@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from ..errors import Refused
+from ..http.errors import Refused
 from .fields import Framing
 
 MAX_CHUNK_LINE_BYTES: Final = 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import OverCapacity
+from ..http.errors import OverCapacity
 
 PRESSED: Final = 0.9
 """Fraction of the budget from which the slowest clients are disconnected to free memory."""

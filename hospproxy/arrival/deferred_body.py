@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from ..errors import ProxyError, Refused
+from ..http.errors import ProxyError, Refused
 
 
 class DeferredBody:

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ..messages import Headers
+from ..http.messages import Headers
 from .line import HeadRefused
 
 ONCE: Final = frozenset(

@@ -12,8 +12,8 @@ from typing import Final
 import httptools
 from attrs import frozen
 
-from ..errors import Refused
-from ..messages import Headers
+from ..http.errors import Refused
+from ..http.messages import Headers
 from ..options.arrival_section import ArrivalSettings
 from .authority import parse_authority
 from .fields import Framing, combine, end_to_end, read_framing

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..errors import ProxyError, RecordFailed, Refused
-from ..messages import Request, Response
+from ..http.errors import ProxyError, RecordFailed, Refused
+from ..http.messages import Request, Response
 from . import connection_state as states
 from .admission import admit
 from .answer import CONTINUE, has_content

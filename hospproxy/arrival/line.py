@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ..errors import Refused
+from ..http.errors import Refused
 
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 """All methods that are accepted. CONNECT would open a tunnel; TRACE would show what proxies in front have added."""

@@ -10,11 +10,10 @@ from typing import Final
 from attrs import Factory, define, evolve
 from twisted.internet.interfaces import IReactorTime
 
+from ..exchange.words import Handshake
+from ..http.messages import Client, Headers
 from ..interfaces import IHandler, IMeter
-from ..messages import Client, Headers
-from ..null_meter import NullMeter
 from ..options.arrival_section import ArrivalSettings
-from ..words import Handshake
 from .address_limit import ConnectionCounts
 from .authority import PublicHosts
 from .budget import BodyBudget
@@ -22,6 +21,7 @@ from .drain import OpenConnections
 from .fields import received_via
 from .front.trust import TrustedProxies
 from .limit_log import LimitLog
+from .null_meter import NullMeter
 from .shortcuts import ConnectionShortcuts, Shortcuts
 from .tls.handshakes import Handshakes
 

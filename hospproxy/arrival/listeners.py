@@ -15,9 +15,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
+from ..exchange.words import Reload
 from ..options.arrival_section import ArrivalSettings
-from ..words import Reload
-from ..worker import TaskRunner, TaskThread
+from ..process.worker import TaskRunner, TaskThread
 from .authority import PublicHosts, without_port
 from .client_sockets import ClientSockets
 from .drain import stop

@@ -6,8 +6,8 @@ import enum
 
 from attrs import frozen
 
-from ..errors import Refused
-from ..messages import Client
+from ..http.errors import Refused
+from ..http.messages import Client
 from .authority import without_port
 from .line import RequestLine
 

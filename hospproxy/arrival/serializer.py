@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from ..messages import Request, Response
+from ..http.messages import Request, Response
 from .answer import BROKEN, Unwritable, write_answer
 from .listener_context import ListenerContext
 from .streamed_response import discard

@@ -1,7 +1,8 @@
 """Answer a request whose head was seen before from memory, without parsing it and without the chain.
 
 The key is a keyed hash of the head's bytes, since the head holds a password, and of the way by which it came. What a
-response depends on besides is asked each time (``repeat.py``). Whenever anything differs, the request takes the chain.
+response depends on besides is asked each time (``http/repeat.py``). Whenever anything differs, the request takes the
+chain.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..http.messages import Response
+from ..http.repeat import Shortcut
 from ..interfaces import IMeter
-from ..messages import Response
-from ..repeat import Shortcut
 from .front.trust import believed_id
 
 _log = Logger()

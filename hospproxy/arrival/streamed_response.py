@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ..background import Background
-from ..iterators import close
-from ..messages import Response
+from ..http.messages import Response
+from ..process.background import Background
+from ..process.iterators import close
 from .flow_control import FlowControl
 
 _log = Logger()

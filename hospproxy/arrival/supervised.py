@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.internet.protocol import Protocol
 
-from ..errors import ProxyError, Refused
-from ..messages import Request
+from ..http.errors import ProxyError, Refused
+from ..http.messages import Request
 from .budget import spent
 from .client_deadline import ClientDeadline, ReadPause
 from .connection_state import (

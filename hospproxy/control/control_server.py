@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from ..background import Background
+from ..process.background import Background
 from ..record.admin_events import Operator, account
 from .command import Command, Progress, Result
 from .commands import COMMANDS

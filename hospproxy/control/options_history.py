@@ -12,10 +12,10 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from ..encryption import Seal, Unsealable
-from ..folders import read_bounded, write_whole
+from ..keys.encryption import Seal, Unsealable
+from ..keys.secrets import MasterKey
 from ..options.loader import MOST_BYTES
-from ..secrets import MasterKey
+from ..process.folders import read_bounded, write_whole
 
 _log = Logger()
 FOLDER: Final = "options"

@@ -13,13 +13,13 @@ from twisted.logger import Logger
 from .. import log_output
 from ..checks import load_and_check
 from ..config import ConfigError, Settings
+from ..keys.secrets import KeyFileError, MasterKey
 from ..options.changes import OptionChange, changes, is_key
 from ..options.positions import line_of
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment, source_of
+from ..process.service_manager import reloading
+from ..process.worker import TaskRunner
 from ..record.admin_events import SIGNAL, Action, AdminTrail, Operator
-from ..secrets import KeyFileError, MasterKey
-from ..service_manager import reloading
-from ..worker import TaskRunner
 from .messages import ControlError
 from .options_history import OptionsHistory
 

@@ -9,13 +9,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ..background import Background
 from ..config import Settings
+from ..keys.secrets import MasterKey
 from ..options.source import OptionsSource, OptionsState, SecretEnvironment
+from ..process.background import Background
+from ..process.worker import TaskRunner
 from ..record.admin_events import SIGNAL, AdminTrail, Operator, own_process
-from ..secrets import MasterKey
 from ..watch.reload_page import ReloadOutcome
-from ..worker import TaskRunner
 from .control_server import ControlServer
 from .messages import ControlError, ControlRequest
 from .options_reload import Apply, OptionsReload

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ..folders import read_bounded, write_whole
+from ..process.folders import read_bounded, write_whole
 
 FILE: Final = "versions.json"
 MOST: Final = 20

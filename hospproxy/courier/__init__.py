@@ -16,5 +16,5 @@ Modules in reading order:
 - `told.py`: what the courier has reported last, and how far it is behind while it is silent.
 - `searches.py`: searches of the audit page, sent to the courier and answered there.
 
-`assembly.py` builds the courier, and `service.py` starts and stops it.
+`service/assembly.py` builds the courier, and `service/service.py` starts and stops it.
 """

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from twisted.logger import Logger
 
-from ..encryption import Unsealable
+from ..keys.encryption import Unsealable
 from ..record.alerts.spread import MOST_BYTES
 from ..sharing.kinds import Away, RedisScripts
 from ..sharing.lua_scripts import script

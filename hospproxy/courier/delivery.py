@@ -9,8 +9,8 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..host import REAL, Host
 from ..interfaces import IJournal, IMeter, ITrailReader
+from ..process.host import REAL, Host
 from ..record.access_log.build_access_log import access_log_for
 from ..record.alerts.build_alerts import noticing_for
 from ..record.alerts.noticer import Claim

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..host import REAL, Host
 from ..interfaces import IMeter, ITrailReader
+from ..process.host import REAL, Host
 from ..record.sinks.carrier import only
 from ..record.trail.journal import Journal
 from .delivery import Delivery

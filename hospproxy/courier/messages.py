@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..channel import WorkerLogLine
+from ..process.channel import WorkerLogLine
 
 CHANNEL_FD: Final = 3
 ENDS_FD: Final = 4

@@ -27,14 +27,16 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .. import clocks, collector, privileges
-from ..background import Background
-from ..channel import Channel, LogForwarder, SingleProtocolFactory
-from ..errors import RecordFailed
-from ..folders import make_private, remove_left
-from ..forked_process import log_only_to, name_process
-from ..host import REAL, Host
+from ..http.errors import RecordFailed
 from ..interfaces import IJournal
+from ..keys.secrets import KeyFileError
+from ..process import clocks, collector, privileges
+from ..process.background import Background
+from ..process.channel import Channel, LogForwarder, SingleProtocolFactory
+from ..process.folders import make_private, remove_left
+from ..process.forked_process import log_only_to, name_process
+from ..process.host import REAL, Host
+from ..process.shutdown import leave
 from ..record.alerts.build_alerts import FILE as LEARNT
 from ..record.sinks.build_sinks import SinkError
 from ..record.sinks.pace import JournalPace
@@ -42,8 +44,6 @@ from ..record.sinks.positions import FOLDER
 from ..record.trail.ends import JournalEnds
 from ..record.trail.files import lock_of, locked
 from ..record.trail.record_line import encode_record
-from ..secrets import KeyFileError
-from ..shutdown import leave
 from .delivery import Delivery, pause
 from .messages import (
     CHANNEL_FD,

@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..background import Background
 from ..interfaces import ITrailReader
+from ..process.background import Background
 from ..record.search.filters import Filters
 from ..record.search.rows import IndexAway, IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from .messages import Failed, Forget, Part, Search

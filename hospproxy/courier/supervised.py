@@ -17,13 +17,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..background import Background
-from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
-from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
-from ..forked_process import CannotFork
-from ..host import REAL, Host
 from ..interfaces import IJournal, IMeter, ITrailReader
 from ..options.changes import changes, touches
+from ..process.background import Background
+from ..process.channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
+from ..process.child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
+from ..process.forked_process import CannotFork
+from ..process.host import REAL, Host
 from ..record.sinks.build_sinks import check_writers
 from ..record.trail.ends import JournalEnds
 from . import process as courier_process

@@ -18,6 +18,6 @@ In reading order (the order in the chain):
   that those rules compare.
 * ``build_guard.py``: builds the processors that need more than one step, from the settings.
 
-``assembly.py`` builds the processors; nothing else imports them. Other packages may import the pure modules
+``service/assembly.py`` builds the processors; nothing else imports them. Other packages may import the pure modules
 (``credentials``, ``paths``, ``documents``, ``large_bodies``).
 """

@@ -9,11 +9,11 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..exchange import Exchange, Identified
+from ..exchange.exchange import Exchange, Identified
+from ..http.messages import ABSENT, Json, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import IProcessor, Proceed
-from ..messages import ABSENT, Json, Response
-from ..repeat import ALWAYS, Repeat
-from ..slices import SliceQueue
+from ..process.slices import SliceQueue
 from . import documents, large_bodies
 from .validation import Validation
 

@@ -10,11 +10,11 @@ from attrs import evolve
 
 from ..config import Settings
 from ..foundations import Foundations
+from ..http.messages import Identity
 from ..interfaces import IMeter
+from ..keys.origin_secrets import OriginSecrets, read_secrets
 from ..memory.accounts import Accounts
-from ..messages import Identity
 from ..options.admission_section import AdmissionSettings
-from ..origin_secrets import OriginSecrets, read_secrets
 from .admission.claim_keys import ClaimKeys
 from .admission.processor import Admission
 from .admission.refusals import RefusalCache

@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 from zope.interface import implementer
 
-from ..contract import Route
-from ..errors import Refused
-from ..exchange import Exchange
+from ..contract.contract import Route
+from ..exchange.exchange import Exchange
+from ..exchange.words import CorsResult
+from ..http.errors import Refused
+from ..http.messages import Headers, Request, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import IMeter, IProcessor, ProceedTo
-from ..messages import Headers, Request, Response
 from ..options.cors_section import CorsSettings
-from ..repeat import ALWAYS, Repeat
-from ..words import CorsResult
 from .permissions import BREAK_GLASS
 
 READ_BY_PROXY = frozenset(

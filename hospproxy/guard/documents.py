@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any, NoReturn
 
-from ..contract import Operation, SchemaError
-from ..errors import Refused
-from ..long_text import LongText
-from ..messages import ABSENT, Json, Request
+from ..contract.contract import Operation, SchemaError
+from ..http.errors import Refused
+from ..http.long_text import LongText
+from ..http.messages import ABSENT, Json, Request
 
 _JSON_TYPES = frozenset({b"application/json", b"text/json", b"text/x-json", b"application/jsonrequest"})
 LARGE_BYTES = 64 * 1024

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from attrs import field, frozen
 from zope.interface import implementer
 
-from ..contract import Contract, IdentityRule, Operation
-from ..errors import NothingCached, ProxyError, Unauthorized
-from ..exchange import Call, Called, Exchange, Identified, Trace
-from ..identity_response import identity_in
+from ..contract.contract import Contract, IdentityRule, Operation
+from ..contract.identity_response import identity_in
+from ..exchange.exchange import Call, Called, Exchange, Identified, Trace
+from ..http.errors import NothingCached, ProxyError, Unauthorized
+from ..http.messages import Identity, Origin, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
-from ..messages import Identity, Origin, Response
-from ..repeat import ALWAYS, Repeat
-from ..single_flight import SingleFlight
+from ..process.single_flight import SingleFlight
 from .admission.refusals import NoRefusalCache, RefusalCache
 from .credentials import Credentials, parse_basic
 

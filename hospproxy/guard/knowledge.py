@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from ..contract import Contract
-from ..contract_permissions import Permission
-from ..exchange import Call
-from ..messages import ABSENT, Json, Response
+from ..contract.contract import Contract
+from ..contract.permissions import Permission
+from ..exchange.exchange import Call
+from ..http.messages import ABSENT, Json, Response
 
 _LONGEST = 64
 """Longest value in characters that is kept: ids are short."""

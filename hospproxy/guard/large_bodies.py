@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from ..errors import Refused
-from ..long_text import LongText
-from ..messages import Json
+from ..http.errors import Refused
+from ..http.long_text import LongText
+from ..http.messages import Json
 from .documents import parse
 
 MOST_VALUES: Final = 20_000

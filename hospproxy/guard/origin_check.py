@@ -8,13 +8,13 @@ from attrs import evolve
 from zope.interface import implementer
 
 from ..arrival.authority import without_port
-from ..errors import Refused
-from ..exchange import Exchange
+from ..exchange.exchange import Exchange
+from ..exchange.words import EntranceRule
+from ..http.errors import Refused
+from ..http.messages import Request, Response
+from ..http.repeat import Repeat
 from ..interfaces import IMeter, IProcessor, ProceedTo
-from ..messages import Request, Response
-from ..origin_secrets import OriginSecrets
-from ..repeat import Repeat
-from ..words import EntranceRule
+from ..keys.origin_secrets import OriginSecrets
 
 HTTPS_ONLY = "This is served over HTTPS only."
 

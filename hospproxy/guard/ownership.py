@@ -8,12 +8,12 @@ import msgspec
 from attrs import evolve
 from zope.interface import implementer
 
-from ..contract import Contract, Operation
-from ..errors import ProxyError, Refused
-from ..exchange import Call, Exchange, Identified
+from ..contract.contract import Contract, Operation
+from ..exchange.exchange import Call, Exchange, Identified
+from ..http.errors import ProxyError, Refused
+from ..http.messages import Identity, Json, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import Ask, IProcessor, Proceed
-from ..messages import Identity, Json, Response
-from ..repeat import ALWAYS, Repeat
 
 
 def same_id(one: Any, other: Any) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from ..contract import Operation, Parameter
-from ..errors import Refused
-from ..messages import Json
+from ..contract.contract import Operation, Parameter
+from ..http.errors import Refused
+from ..http.messages import Json
 
 _MAX_ID_DIGITS = 18
 _MAX_FILTER = 255

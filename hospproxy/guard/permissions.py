@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from attrs import evolve, field, frozen
 from zope.interface import implementer
 
-from ..call_ids import as_id
-from ..contract import Contract, Operation
-from ..contract_permissions import Permission
-from ..errors import ProxyError, Refused
-from ..exchange import Call, Deadline, Exchange, Identified
+from ..contract.contract import Contract, Operation
+from ..contract.permissions import Permission
+from ..exchange.call_ids import as_id
+from ..exchange.exchange import Call, Deadline, Exchange, Identified
+from ..exchange.words import PermissionEvent
+from ..http.errors import ProxyError, Refused
+from ..http.messages import ABSENT, Identity, Priority, Request, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
-from ..messages import ABSENT, Identity, Priority, Request, Response
-from ..repeat import ALWAYS, Repeat
-from ..words import PermissionEvent
 from .knowledge import Knowledge, MissingField, Value
 from .ownership import same_id
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
-from ..contract_page import PATHS, ContractPage
-from ..exchange import Exchange
+from ..contract.page import PATHS, ContractPage
+from ..exchange.exchange import Exchange
+from ..http.messages import Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import IProcessor, ProceedTo
-from ..messages import Response
-from ..repeat import ALWAYS, Repeat
 
 
 @implementer(IProcessor)

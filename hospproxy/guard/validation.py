@@ -7,13 +7,13 @@ from collections.abc import Callable
 from attrs import evolve
 from zope.interface import implementer
 
-from ..answers import accept_class
-from ..contract import Contract, Operation, Route, match
-from ..errors import ProxyError, Refused
-from ..exchange import Call, Called, Exchange
+from ..contract.contract import Contract, Operation, Route, match
+from ..exchange.answers import accept_class
+from ..exchange.exchange import Call, Called, Exchange
+from ..http.errors import ProxyError, Refused
+from ..http.messages import ABSENT, Client, Headers, Json, Priority, Request, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import IProcessor, ProceedTo
-from ..messages import ABSENT, Client, Headers, Json, Priority, Request, Response
-from ..repeat import ALWAYS, Repeat
 from . import documents, paths
 
 _Match = tuple[Route, tuple[str, ...], bool]

@@ -20,6 +20,6 @@ In reading order:
 * ``redis/``: the second level in Redis.
 * ``build_memory.py``: builds the memory from the settings.
 
-``assembly.py`` and ``service.py`` build it. ``guard`` uses ``Accounts`` to find out who is calling; ``guard`` and
-``outward`` parse headers with ``directives.py``.
+``service/assembly.py`` and ``service/service.py`` build it. ``guard`` uses ``Accounts`` to find out who is calling;
+``guard`` and ``outward`` parse headers with ``directives.py``.
 """

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..hook import Hook
-from ..messages import Identity
-from ..tags import ACCOUNTS, account_tag, credentials_tag
+from ..http.messages import Identity
+from ..process.hook import Hook
+from ..sharing.tags import ACCOUNTS, account_tag, credentials_tag
 from .bounded import LastChanges, OpenCounts
 from .persistence import NoPersistence, Persistence
 

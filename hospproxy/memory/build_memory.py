@@ -9,9 +9,9 @@ from hashlib import sha256
 from attrs import frozen
 
 from ..config import Settings
-from ..encryption import Seal
-from ..folders import of_slot
 from ..foundations import Foundations
+from ..keys.encryption import Seal
+from ..process.folders import of_slot
 from .accounts import Accounts
 from .disk import DiskCache, DiskLimits
 from .disk_file import CacheFile

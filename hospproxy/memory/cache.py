@@ -8,16 +8,16 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..call_ids import patient_of
-from ..contract import Contract
-from ..errors import NothingCached, OwnWriteHidden, ProxyError
-from ..exchange import Identified
-from ..identity_response import identity_in
+from ..contract.contract import Contract
+from ..contract.identity_response import identity_in
+from ..exchange.call_ids import patient_of
+from ..exchange.exchange import Identified
+from ..exchange.words import CacheWord
+from ..http.errors import NothingCached, OwnWriteHidden, ProxyError
+from ..http.messages import Identity, Response
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
-from ..messages import Identity, Response
 from ..options.cache_section import CacheSettings
-from ..tags import ACCOUNTS, WHO, credentials_tag
-from ..words import CacheWord
+from ..sharing.tags import ACCOUNTS, WHO, credentials_tag
 from .directives import CacheDirectives, wish_of
 from .fills import Fetched, Fill
 from .hit_again import hit_again

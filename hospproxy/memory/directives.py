@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from ..messages import Headers
+from ..http.messages import Headers
 
 MOST_SECONDS = 2**31
 """Longer times count as this (RFC 9111 §1.2.2)."""

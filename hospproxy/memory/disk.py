@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..encryption import Seal, Unsealable
-from ..messages import Identity
-from ..tags import ACCOUNTS, account_tag, credentials_tag
-from ..worker import TaskRunner
+from ..http.messages import Identity
+from ..keys.encryption import Seal, Unsealable
+from ..process.worker import TaskRunner
+from ..sharing.tags import ACCOUNTS, account_tag, credentials_tag
 from . import disk_file
 from .disk_file import CacheFile, CacheRow, Statement
 from .rows import read_entry, read_identity, write_entry, write_identity

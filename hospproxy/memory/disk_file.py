@@ -13,9 +13,9 @@ from typing import Any
 
 from attrs import frozen
 
-from ..folders import make_private
+from ..process.folders import make_private
+from ..process.sqlite_file import in_one, open_private
 from ..sharing.kinds import ListenerFailed
-from ..sqlite_file import in_one, open_private
 
 FORMAT = "1"
 ROW_OVERHEAD = 400

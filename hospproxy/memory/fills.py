@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import ProxyError
-from ..exchange import Identified
-from ..messages import Response
-from ..single_flight import Flight
+from ..exchange.exchange import Identified
+from ..http.errors import ProxyError
+from ..http.messages import Response
+from ..process.single_flight import Flight
 from .bounded import LastChanges
 from .directives import CacheDirectives
 from .store import CacheEntry

@@ -1,11 +1,11 @@
-"""The cache's part in answering an equal read again (``repeat.py``): the same entry, as long as it may be served."""
+"""The cache's part in ``http/repeat.py``: the same entry answers an equal read, as long as it may be served."""
 
 from __future__ import annotations
 
 import weakref
 
+from ..http.repeat import HitAgain
 from ..interfaces import IMeter
-from ..repeat import HitAgain
 from .directives import CacheDirectives
 from .key import EntryLocation
 from .memory import Memory

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ..exchange import Call
-from ..messages import Client, Identity
+from ..exchange.exchange import Call
+from ..http.messages import Client, Identity
 
 
 @frozen(slots=True)

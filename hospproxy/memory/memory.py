@@ -9,14 +9,14 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..contract import Contract
-from ..errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
-from ..exchange import Call, Identified
+from ..contract.contract import Contract
+from ..exchange.exchange import Call, Identified
+from ..http.errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
+from ..http.messages import Identity, Origin, Response
 from ..interfaces import ICacheStore
-from ..messages import Identity, Origin, Response
 from ..sharing.kinds import ALONE, Sharing
 from ..sharing.news import AccountChange, CredentialsRefused, EntriesInvalidated, News
-from ..tags import ACCOUNTS, PUBLIC, account_tag
+from ..sharing.tags import ACCOUNTS, PUBLIC, account_tag
 from .accounts import RESUME_S, Accounts
 from .fills import Fills
 from .persistence import NoPersistence, Persistence

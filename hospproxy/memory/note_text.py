@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from ..contract import NoteShape
-from ..messages import Json
+from ..contract.contract import NoteShape
+from ..http.messages import Json
 
 NOTE_BYTES = 60_000
 """Maximum bytes of a note's body in UTF-8: less than the contract's own schema and a TEXT column of MySQL allow."""

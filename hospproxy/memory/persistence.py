@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..messages import Identity
+from ..http.messages import Identity
 from .store import CacheEntry, EntryMark
 
 

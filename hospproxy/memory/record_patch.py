@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from ..contract import Resource
-from ..exchange import Call
-from ..messages import Headers, Json, Response
+from ..contract.contract import Resource
+from ..exchange.exchange import Call
+from ..http.messages import Headers, Json, Response
 from .storable import media_type
 from .store import CacheEntry, EntryRequest
 

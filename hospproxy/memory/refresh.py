@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from ..background import Background
-from ..errors import ProxyError, RecordFailed
-from ..exchange import Identified
+from ..exchange.exchange import Identified
+from ..http.errors import ProxyError, RecordFailed
+from ..http.messages import Priority
 from ..interfaces import Ask, IMeter
-from ..messages import Priority
+from ..process.background import Background
 
 REFRESH = "refresh"
 """Value of ``own`` for these requests, in the audit record."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from ..sharing.news import AccountChange, CredentialsRefused, EntriesInvalidated, EverythingStale, News
-from ..tags import ACCOUNTS, PUBLIC
+from ..sharing.tags import ACCOUNTS, PUBLIC
 from .memory import Memory
 from .store import EntryMark
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..messages import Headers, Identity, Origin, Response
+from ..http.messages import Headers, Identity, Origin, Response
 from .store import CacheEntry, EntryRequest
 
 FUTURE_S = 60.0

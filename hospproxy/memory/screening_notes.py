@@ -16,14 +16,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..background import Background
-from ..contract import Contract, NoteShape
-from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
-from ..exchange import Call, Exchange, Identified
+from ..contract.contract import Contract, NoteShape
+from ..exchange.exchange import Call, Exchange, Identified
+from ..http.errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
+from ..http.messages import ABSENT, Identity, Priority, Request, Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
-from ..messages import ABSENT, Identity, Priority, Request, Response
 from ..options.sections import ScreeningSettings
-from ..repeat import ALWAYS, Repeat
+from ..process.background import Background
 from .note_text import NoteText, note_texts
 
 _log = Logger()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from ..messages import Response
+from ..http.messages import Response
 from ..sharing.kinds import ALONE, Sharing
 from .fills import Fill
 

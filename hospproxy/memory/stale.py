@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..contract import Operation
-from ..errors import ProxyError
-from ..exchange import Exchange
-from ..messages import Origin, Response
+from ..contract.contract import Operation
+from ..exchange.exchange import Exchange
+from ..http.errors import ProxyError
+from ..http.messages import Origin, Response
 from .directives import CacheDirectives
 
 FAILURES = frozenset({500, 502, 503, 504})

@@ -1,14 +1,14 @@
 """What invalidates a cache entry: the tags that entries carry, and the tags that a write invalidates.
 
-``hospproxy/tags.py`` has their names.
+``hospproxy/sharing/tags.py`` has their names.
 """
 
 from __future__ import annotations
 
-from ..contract import Contract
-from ..exchange import Call
-from ..messages import Identity
-from ..tags import ACCOUNTS, PUBLIC, account_tag, credentials_tag
+from ..contract.contract import Contract
+from ..exchange.exchange import Call
+from ..http.messages import Identity
+from ..sharing.tags import ACCOUNTS, PUBLIC, account_tag, credentials_tag
 
 
 def tags_of_answer(call: Call, identity: Identity | None) -> tuple[str, ...]:

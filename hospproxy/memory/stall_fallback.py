@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import ProxyError, RecordFailed
-from ..messages import Response
+from ..http.errors import ProxyError, RecordFailed
+from ..http.messages import Response
 
 _log = Logger()
 

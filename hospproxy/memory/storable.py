@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ..contract import Contract, Operation
-from ..messages import Headers, Origin, Response
+from ..contract.contract import Contract, Operation
+from ..http.messages import Headers, Origin, Response
 from .directives import directives, has_it, seconds
 
 NAME = b"hospproxy"

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import define, evolve, frozen
 from zope.interface import implementer
 
+from ..http.messages import Response
 from ..interfaces import ICacheStore
-from ..messages import Response
 
 # CPython's overhead besides the bytes themselves, as measured (tests/memory/test_store.py measures it again).
 ENTRY_OVERHEAD = 900

@@ -5,6 +5,7 @@ In reading order:
 - ``addresses.py``, ``fields.py``, ``secret_fields.py``: the types of values.
 - ``*_section.py``: one class for each section; ``sections.py``: the remaining sections, and ``Settings`` with all.
 - ``secret_values.py``: the values of secrets, from a file, the environment or the options file.
+- ``database_url.py``: the URL of the PostgreSQL database that the audit page searches.
 - ``loader.py``: reads the file and the flags, and reports every error at once.
 - ``source.py``: what options were made of, so that they can be read again; ``in_force.py``: options as rows of text;
   ``changes.py``: what differs between two; ``positions.py``: the line of a key.

@@ -21,7 +21,7 @@ def _read_url(value: Any) -> str:
     if not value:
         return value
     try:
-        from ..database_url import BadUrlError, parsed  # SQLAlchemy is heavy
+        from .database_url import BadUrlError, parsed
     except ImportError:
         return value  # sink_checks.py says what is missing
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from ..secrets import KeyFileError, MasterKey, read_secret
-from ..signing_key import Signer
+from ..keys.secrets import KeyFileError, MasterKey, read_secret
+from ..keys.signing_key import Signer
 from .admin_section import AdminSettings
 from .listeners_section import ListenerSettings
 from .sections import Settings
 from .traces_section import read_headers
 
 if TYPE_CHECKING:
-    from ..contract import Contract
+    from ..contract.contract import Contract
 
 Finding = tuple[str, str]
 SOON = timedelta(days=14)
@@ -116,7 +116,7 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, ListenerSettings | Adm
 
 def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:
     """Load the contract; return it, or None and everything that is wrong with it."""
-    from ..contract_document import ContractError, load
+    from ..contract.document import ContractError, load
 
     try:
         return load(path), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ..origin_secrets import SecretError, secret_of_file, secret_of_variable
+from ..keys.origin_secrets import SecretError, secret_of_file, secret_of_variable
 from .sections import Settings
 
 Finding = tuple[str, str]

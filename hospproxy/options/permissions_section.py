@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
-from ..contract_permissions import MODES
+from ..contract.permissions import MODES
 from .fields import choice_by_name, ids, names, number, switch, whole
 
 if TYPE_CHECKING:
-    from ..contract import Contract
+    from ..contract.contract import Contract
 
 
 @frozen(slots=True, kw_only=True)

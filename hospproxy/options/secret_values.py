@@ -15,8 +15,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from ..secrets import KEY_BYTES, KeyFileError, MasterKey, read_key_file
-from ..signing_key import Signer
+from ..keys.secrets import KEY_BYTES, KeyFileError, MasterKey, read_key_file
+from ..keys.signing_key import Signer
 from .secret_fields import MOST, SecretText
 from .sections import Settings
 from .source import SecretEnvironment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..secrets import HEIR, KeyFileError, MasterKey
+from ..keys.secrets import HEIR, KeyFileError, MasterKey
 from .files import UnusableError, certificates, exposed, out_of_date, wrong_pair
 from .secret_fields import MOST
 from .sections import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..secrets import KeyFileError, read_key_file
+from ..keys.secrets import KeyFileError, read_key_file
 from .files import UnusableError, certificates, wrong_pair
 from .sections import Settings
 

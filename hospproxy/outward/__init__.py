@@ -16,6 +16,6 @@ A request passes the processors from the outside in. In reading order:
 * ``validators.py``: ``Date`` and ``ETag`` of a response.
 * ``abandoned.py``: attempts that continue at HOSP after their client has left.
 
-``assembly.py`` and ``service.py`` build the parts. Other folders import single modules (interfaces, rules, encodings).
-No processor calls another one directly: ``chain.py`` connects them.
+``service/assembly.py`` and ``service/service.py`` build the parts. Other folders import single modules (interfaces,
+rules, encodings). No processor calls another one directly: ``service/chain.py`` connects them.
 """

@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import FailedAfterSending, NotSent, ProxyError
-from ..exchange import Exchange
-from ..late_responses import AbandonedAttempt, Outcome
-from ..messages import Response
+from ..exchange.exchange import Exchange
+from ..http.errors import FailedAfterSending, NotSent, ProxyError
+from ..http.late_responses import AbandonedAttempt, Outcome
+from ..http.messages import Response
 
 _log = Logger()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import BadAnswer
+from ..http.errors import BadAnswer
 from .chunks import Chunks
 from .head import ResponseHead, bare_line_feed, not_http, parse_head, too_large
 

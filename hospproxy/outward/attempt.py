@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
-from ..errors import FailedAfterSending, NotSent
-from ..messages import Headers, Origin, Response
+from ..http.errors import FailedAfterSending, NotSent
+from ..http.messages import Headers, Origin, Response
 from .answer_reader import AnswerReader
 from .head import incomplete
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import FailedAfterSending
+from ..http.errors import FailedAfterSending
 from .head import incomplete, too_large
 
 MAX_LINE_BYTES = 1024

@@ -12,13 +12,13 @@ import msgspec
 from attrs import frozen
 from zope.interface import implementer
 
-from ..contract import Contract, Operation, Resource
-from ..errors import OverCapacity, ProxyError, Refused, Unauthorized
-from ..exchange import Call, Identified
-from ..http_dates import seconds_of
+from ..contract.contract import Contract, Operation, Resource
+from ..exchange.exchange import Call, Identified
+from ..http.dates import seconds_of
+from ..http.errors import OverCapacity, ProxyError, Refused, Unauthorized
+from ..http.messages import Headers, Response
 from ..interfaces import Ask, IProcessor, Proceed
 from ..memory.directives import entity_tags
-from ..messages import Headers, Response
 from .writes.verdict import moment
 
 IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE = "If-Match", "If-None-Match", "If-Unmodified-Since"

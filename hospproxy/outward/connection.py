@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..client_endpoint import Certificates, Explained, endpoint_to, write_now
-from ..errors import NotSent, ProxyError
+from ..http.errors import NotSent, ProxyError
+from ..process.client_endpoint import Certificates, Explained, endpoint_to, write_now
 from .answer_reader import AnswerReader
 from .attempt import Attempt
 from .upstream_request import UpstreamTarget

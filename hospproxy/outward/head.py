@@ -10,7 +10,7 @@ import re
 
 from attrs import frozen
 
-from ..errors import BadAnswer, FailedAfterSending
+from ..http.errors import BadAnswer, FailedAfterSending
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -10,15 +10,15 @@ from typing import Any, Final
 import msgspec
 from attrs import evolve, frozen
 
-from .. import json_lists
-from ..contract import ExpectedResponse
-from ..errors import Refused
-from ..exchange import Called
+from ..contract.contract import ExpectedResponse
+from ..exchange.exchange import Called
 from ..guard import large_bodies
-from ..json_lists import NotAList
-from ..long_text import LongText
-from ..messages import Json, Response
-from ..slices import SliceQueue
+from ..http import json_lists
+from ..http.errors import Refused
+from ..http.json_lists import NotAList
+from ..http.long_text import LongText
+from ..http.messages import Json, Response
+from ..process.slices import SliceQueue
 from .response_check import ResponseCheck
 
 LARGE_BYTES: Final = 64 * 1024

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import msgspec
 from attrs import evolve, field, frozen
 
-from ..contract import Contract, ExpectedResponse, Operation
-from ..contract_answers import is_json
-from ..errors import BadAnswer
-from ..exchange import Called
+from ..contract.answers import is_json
+from ..contract.contract import Contract, ExpectedResponse, Operation
+from ..exchange.exchange import Called
+from ..exchange.words import Finding
+from ..http.errors import BadAnswer
+from ..http.messages import ABSENT, Client, Headers, Json, Response
 from ..interfaces import IMeter
-from ..messages import ABSENT, Client, Headers, Json, Response
-from ..words import Finding
 from .upstream_request import UpstreamTarget
 
 KNOWN = frozenset(

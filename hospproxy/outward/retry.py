@@ -10,12 +10,12 @@ from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity, ProxyError
-from ..exchange import Identified
+from ..exchange.exchange import Identified
+from ..http.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity, ProxyError
+from ..http.messages import Response
+from ..http.retry_after import retry_after_s
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import Response
 from ..options.sections import RetrySettings
-from ..retry_after import retry_after_s
 from .gate.rules import PROBE
 
 AGAIN = frozenset({500, 502, 503, 504})

@@ -12,15 +12,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .. import clocks
-from ..errors import FailedAfterSending, NotSent, ProxyError
-from ..exchange import Call, Identified
+from ..exchange.exchange import Call, Identified
+from ..exchange.spans import AttemptSpan
+from ..exchange.words import status_class
+from ..http.errors import FailedAfterSending, NotSent, ProxyError
+from ..http.late_responses import AbandonedAttempt, Outcome
+from ..http.messages import ABSENT, Client, Json, Response
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
-from ..late_responses import AbandonedAttempt, Outcome
-from ..messages import ABSENT, Client, Json, Response
 from ..options.sections import UpstreamSettings
-from ..spans import AttemptSpan
-from ..words import status_class
+from ..process import clocks
 from .abandoned import AttemptWait
 from .attempt import Attempt
 from .connection import Connections

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from attrs import field, frozen
 
-from ..exchange import Call
-from ..messages import ABSENT, Client
+from ..exchange.exchange import Call
+from ..http.messages import ABSENT, Client
 
 _ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
 _PORTS = {"http": 80, "https": 443}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from email.utils import formatdate
 from hashlib import blake2b
 
-from ..contract import Operation
-from ..contract_answers import is_json
-from ..http_dates import seconds_of
-from ..messages import Headers, Response
+from ..contract.answers import is_json
+from ..contract.contract import Operation
+from ..http.dates import seconds_of
+from ..http.messages import Headers, Response
 
 _TAGGED = frozenset({200, 201})
 

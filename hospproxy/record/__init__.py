@@ -24,7 +24,7 @@ Folders, each with a guide in its `__init__.py`:
 - `access_log/`: the access log, in formats of others' tools.
 - `commands/`: ``hospproxy-audit``.
 
-`assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `watch/`, `state/`,
-`sharing/`, `host.py` and `interfaces.py` import single modules. `record/` imports the contract, messages and errors,
-helpers of `guard/`, `outward/` and `arrival/`, and the sections of `options/`.
+`service/assembly.py` puts the processors into the chain and `service/service.py` starts and stops the rest. `watch/`,
+`state/`, `sharing/`, `process/host.py` and `interfaces.py` import single modules. `record/` imports the contract,
+messages and errors, helpers of `guard/`, `outward/` and `arrival/`, and the sections of `options/`.
 """

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..errors import RecordFailed
-from ..secrets import KeyFileError
+from ..http.errors import RecordFailed
+from ..keys.secrets import KeyFileError
 from .describe import VERSION, Record, timestamp
 
 KIND: Final = "admin"

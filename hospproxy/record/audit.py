@@ -10,12 +10,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..errors import RecordFailed
-from ..exchange import Exchange
+from ..exchange.exchange import Exchange
+from ..http.errors import RecordFailed
+from ..http.messages import Response
+from ..http.repeat import RecordAgain, Told
 from ..interfaces import ILineJournal, IProcessor, ProceedTo, Stage
-from ..messages import Response
-from ..repeat import RecordAgain, Told
-from ..slices import SliceQueue
+from ..process.slices import SliceQueue
 from .describe import Answer, Describer, timestamp
 from .disclosures import DisclosureResult, Disclosures
 from .http_facts import HttpFacts

@@ -16,13 +16,13 @@ from typing import Any
 from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError
 
-from ..call_ids import field_of_answer, patient_of
-from ..contract import Operation, Resource, Route
-from ..errors import ProxyError
-from ..exchange import Exchange
+from ..contract.contract import Operation, Resource, Route
+from ..exchange.call_ids import field_of_answer, patient_of
+from ..exchange.exchange import Exchange
 from ..guard.credentials import parse_basic
 from ..guard.paths import canonical_id
-from ..messages import ABSENT, ClientCertificate, IdentityCertainty, Origin, Response
+from ..http.errors import ProxyError
+from ..http.messages import ABSENT, ClientCertificate, IdentityCertainty, Origin, Response
 from .http_facts import HttpFacts
 from .path_names import PathNames, named
 

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import field, frozen
 
-from ..exchange import Exchange
-from ..json_lists import NotAList, in_pieces
-from ..messages import Response
+from ..exchange.exchange import Exchange
+from ..http.json_lists import NotAList, in_pieces
+from ..http.messages import Response
 from .describe import VERSION, timestamp
 
 PART_BYTES = 1 << 20

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from attrs import frozen
 from twisted.internet.defer import CancelledError
 
-from ..exchange import Call, Exchange
-from ..messages import Request, Response
+from ..exchange.exchange import Call, Exchange
+from ..http.messages import Request, Response
 
 HIDDEN = "*"
 """Stands in a query for a value that is not written."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..errors import ProxyError, RecordFailed
-from ..exchange import Identified
+from ..exchange.exchange import Identified
+from ..http.errors import ProxyError, RecordFailed
+from ..http.messages import Response
 from ..interfaces import IJournal, IProcessor, Proceed
-from ..messages import Response
 from .describe import Describer
 
 RETRY_AFTER_S = 30

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ..call_ids import patient_of
-from ..contract import Operation, Route, match
-from ..exchange import Call
+from ..contract.contract import Operation, Route, match
+from ..exchange.call_ids import patient_of
+from ..exchange.exchange import Call
 from ..guard import paths
-from ..messages import Request
+from ..http.messages import Request
 
 
 @frozen(slots=True)

@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..call_ids import patient_of
-from ..contract import Contract
-from ..errors import ProxyError, RecordFailed
-from ..exchange import Call, Exchange, Identified
+from ..contract.contract import Contract
+from ..exchange.call_ids import patient_of
+from ..exchange.exchange import Call, Exchange, Identified
+from ..http.errors import ProxyError, RecordFailed
+from ..http.messages import Response
+from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import Ask, IProcessor, Proceed
-from ..messages import Response
-from ..repeat import ALWAYS, Repeat
 
 SHARE = 0.25
 """Share of a write's remaining time that the lookup may take."""

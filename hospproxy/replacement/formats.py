@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from ..folders import read_bounded, write_whole
 from ..memory.disk_file import FORMAT as CACHE
 from ..outward.ledger.format import MAJOR as LEDGER
+from ..process.folders import read_bounded, write_whole
 from ..record.describe import VERSION as JOURNAL
 
 FILE: Final = "formats.json"

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..chain import Diversion
 from ..control.owner import ReplacementFailed
+from ..service.chain import Diversion
 from .relay import Relay
 
 HITS_S: Final = 5.0

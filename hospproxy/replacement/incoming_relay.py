@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from ..channel import Channel, SingleProtocolFactory
 from ..interfaces import IHandler
+from ..process.channel import Channel, SingleProtocolFactory
 from .messages import MOST_BYTES, ClientLeft, Delivered, RelayedRequest
 from .relay_server import RelayServer
 

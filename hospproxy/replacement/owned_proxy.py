@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IListeningPort
 
-from ..chain import Chain
-from ..shutdown import STEPS_S, end_in_order
-from ..worker_identity import Seat
+from ..process.shutdown import STEPS_S, end_in_order
+from ..service.chain import Chain
+from ..service.worker_identity import Seat
 from .hold import StateNotClosed
 from .relay import Relay
 from .relay_server import RelayServer
 
 if TYPE_CHECKING:
-    from ..service import ProxyService
+    from ..service.service import ProxyService
 
 CLOSE_S: Final = 2 * STEPS_S
 """Seconds for all parts to end, so that each has more time than at a stop: a late one costs connections."""

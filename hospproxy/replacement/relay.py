@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..chain import Diversion
-from ..errors import ProxyError, RecordFailed
-from ..exchange import Exchange
-from ..messages import Headers, Response
+from ..exchange.exchange import Exchange
+from ..http.errors import ProxyError, RecordFailed
+from ..http.messages import Headers, Response
+from ..service.chain import Diversion
 from .messages import ClientLeft, Delivered, NoResponse, RelayedRequest, RelayedResponse, ToSuccessor
 from .relayed import sent_error, sent_request
 

@@ -9,9 +9,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..arrival.streamed_response import discard
-from ..errors import RecordFailed
+from ..http.errors import RecordFailed
+from ..http.messages import Response
 from ..interfaces import IHandler
-from ..messages import Response
 from .messages import ClientLeft, Delivered, FromSuccessor, NoResponse, RelayedRequest
 from .relayed import error_of, request_of, sent_response
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import ProxyError
-from ..messages import Client, ClientCertificate, Headers, Request, Response
+from ..http.errors import ProxyError
+from ..http.messages import Client, ClientCertificate, Headers, Request, Response
 from .messages import RelayedResponse, SentCertificate, SentClient, SentError, SentRequest
 
 

@@ -13,18 +13,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ..background import Background
-from ..clocks import wall
+from ..arrival.socket_activation import NO_SOCKETS, PassedSockets
 from ..config import Settings
 from ..control import ran_versions
 from ..control.owner import ReplacementFailed
 from ..options.source import OptionsSource
-from ..service_manager import READY, STOPPING, main_pid, notify
-from ..shutdown import leave
-from ..signals import stop_once
-from ..socket_activation import NO_SOCKETS, PassedSockets
+from ..process.background import Background
+from ..process.clocks import wall
+from ..process.service_manager import READY, STOPPING, main_pid, notify
+from ..process.shutdown import leave
+from ..process.signals import stop_once
+from ..service.worker_identity import ONLY, Seat
 from ..state.lock import FolderLock
-from ..worker_identity import ONLY, Seat
 from . import formats
 from .hold import Hold, StateNotClosed
 from .launch import Launch
@@ -37,7 +37,7 @@ from .successor import OneHeir, Successor
 from .successor_process import SuccessorProcess
 
 if TYPE_CHECKING:
-    from ..service import ProxyService
+    from ..service.service import ProxyService
 
 _log = Logger()
 _MARGIN_S: Final = 2.0

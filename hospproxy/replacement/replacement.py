@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from twisted.logger import Logger
 
-from ..chain import Diversion
 from ..control.owner import ReplacementFailed
+from ..service.chain import Diversion
 from .hold import Hold
 from .messages import TakeOver, ToSuccessor
 

@@ -15,12 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .. import privileges
-from ..channel import Channel, SingleProtocolFactory
 from ..config import Settings
-from ..shutdown import leave
+from ..process import privileges
+from ..process.channel import Channel, SingleProtocolFactory
+from ..process.shutdown import leave
+from ..service.worker_identity import Seat
 from ..state.lock import FolderLock
-from ..worker_identity import Seat
 from . import formats
 from .hold import LOOK_S, pause
 from .incoming_relay import IncomingRelay
@@ -30,7 +30,7 @@ from .relay_server import RelayServer
 from .successor_process import CHANNEL_FD, ERRORS_FD, LIFELINE_FD, LOCK_FD
 
 if TYPE_CHECKING:
-    from ..service import ProxyService
+    from ..service.service import ProxyService
 
 _log = Logger()
 GONE_S: Final = 5.0

@@ -10,9 +10,9 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 
-from ..channel import Channel, SingleProtocolFactory
-from ..child_process import ChildProcess, no_input
 from ..control.owner import ReplacementFailed
+from ..process.channel import Channel, SingleProtocolFactory
+from ..process.child_process import ChildProcess, no_input
 from .hold import LOOK_S, StateNotClosed, has_event, pause
 from .messages import MOST_BYTES, FromSuccessor, NoResponse, Prepared, RelayedResponse, Serving, ToSuccessor
 

@@ -7,6 +7,7 @@ In reading order:
 - ``replies.py``, ``connection.py``, ``link.py``: parse RESP, open connections, keep the link to Redis up.
 - ``lua_scripts.py``, ``scripts/``: load the Lua scripts; the scripts themselves, each atomic in Redis.
 - ``vault.py``, ``learnt_names.py``: encrypt values; make and learn the names of keys.
+- ``tags.py``: the names of what a cache entry depends on, for one process and for all.
 - ``lease.py``, ``members.py``, ``outbox.py``, ``generations.py``: pure rules and values.
 - ``arguments.py``, ``incoming_news.py``, ``lease_wait.py``, ``siblings.py``, ``status.py``: the parts of ``member.py``.
 - ``member.py``: one worker among the others: heartbeats, lease, log (docs/adr/0024).

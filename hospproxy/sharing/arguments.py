@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ..options.redis_section import RedisSettings
-from ..tags import EVERYTHING
 from .generations import GENERATION_MS, key_of_tag
 from .kinds import RedisScripts
 from .news import EverythingStale, packed
 from .outbox import OutboxMessage
+from .tags import EVERYTHING
 
 Arguments = list[bytes | int | str]
 

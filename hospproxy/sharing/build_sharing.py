@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Settings
-from ..host import Host
 from ..interfaces import IMeter
-from ..secrets import MasterKey
+from ..keys.secrets import MasterKey
+from ..process.host import Host
 from .kinds import NamesLike, Sealing
 from .link import Link
 from .member import SharingMember

@@ -21,9 +21,9 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..client_endpoint import Certificates, Renewed, endpoint_to
 from ..options.redis_section import RedisSettings
 from ..options.secret_fields import MOST
+from ..process.client_endpoint import Certificates, Renewed, endpoint_to
 from .replies import ErrorReply, InvalidReply, MiB, ReplyParser
 
 MOST_COMMANDS = 1000

@@ -7,9 +7,9 @@ script that appends the news to the log.
 
 from __future__ import annotations
 
-from ..tags import ACCOUNTS, EVERYTHING, WHO, account_tag, credentials_tag
 from .kinds import RedisScripts
 from .news import AccountChange, CredentialsRefused, EntriesInvalidated, EverythingStale, News
+from .tags import ACCOUNTS, EVERYTHING, WHO, account_tag, credentials_tag
 
 GENERATION_MS = 2 * 24 * 3600 * 1000
 """Milliseconds that a generation is kept without being raised: longer than any cache entry is fresh. An expired one

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred, FirstError, TimeoutError, gatherRes
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..encryption import Unsealable
-from ..errors import ProxyError
+from ..http.errors import ProxyError
 from ..interfaces import IMeter
+from ..keys.encryption import Unsealable
 from .kinds import ListenerFailed, Sealing
 from .news import EverythingStale, News, unpacked
 from .outbox import is_hint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..encryption import Unsealable
+from ..keys.encryption import Unsealable
 from .kinds import Away, NamesLike, NamesMaker, Sealing
 
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from ..background import Background
+from ..exchange.words import RedisResult
 from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
-from ..words import RedisResult
+from ..process.background import Background
 from .connection import Full, Lost, RedisConnection, RedisListener, RedisOpener, read_password, words_of
 from .kinds import Away
 from .lua_scripts import Script

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..background import Background
-from ..hook import Hook
 from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
+from ..process.background import Background
+from ..process.hook import Hook
 from . import members
 from .arguments import beat_args, burial_args
 from .incoming_news import IncomingNews, NewsNotApplied

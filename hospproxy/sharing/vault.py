@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from twisted.logger import Logger
 
-from ..encryption import Unsealable
+from ..exchange.words import RefusedValue
 from ..interfaces import IMeter
-from ..secrets import MasterKey
-from ..words import RefusedValue
+from ..keys.encryption import Unsealable
+from ..keys.secrets import MasterKey
 from .kinds import Sealing
 
 FORMAT = 1

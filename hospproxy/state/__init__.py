@@ -8,5 +8,5 @@ In reading order:
 - ``restore.py``: checks a backup, and restores it.
 - ``cli.py``: the command ``hospproxy-state``.
 
-``tap.py``, ``service.py`` and the supervisor use ``lock.py``; the rest is used only by the command.
+``tap.py``, ``service/service.py`` and the supervisor use ``lock.py``; the rest is used only by the command.
 """

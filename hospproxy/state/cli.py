@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import clocks
 from ..config import ConfigError, Overrides, load
+from ..process import clocks
 from .backup import backup
 from .manifest import Manifest, StateError
 from .restore import check, restore

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ..folders import make_private
+from ..process.folders import make_private
 
 FILE = "lock"
 WAIT_S = 5.0

@@ -7,13 +7,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from ..folders import sync_folder
+from ..keys.secrets import KeyFileError, MasterKey
+from ..keys.signing_key import PublicKeys, Signer
 from ..outward.ledger.format import MAJOR
+from ..process.folders import sync_folder
 from ..record.sinks.positions import FOLDER as POSITIONS
 from ..record.trail.identity import FILE as TRAIL_ID
 from ..record.trail.verify import verify
-from ..secrets import KeyFileError, MasterKey
-from ..signing_key import PublicKeys, Signer
 from . import manifest
 from .backup import LEDGER
 from .manifest import CONTENT, Manifest, StateError

@@ -8,6 +8,6 @@ In reading order:
 - ``exporter.py``: sends spans in batches, outside of all requests.
 - ``build_traces.py``: makes all of it from the settings.
 
-``trace_context.py`` and ``spans.py``, beside the folders, are the values that attempts at HOSP need.
+``exchange/trace_context.py`` and ``exchange/spans.py``, beside the folders, are the values that attempts at HOSP need.
 Everything is off until ``traces.endpoint`` is set; ADR 49 has the reasons.
 """

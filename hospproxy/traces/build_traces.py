@@ -8,10 +8,10 @@ from typing import Any, Final
 from attrs import frozen
 
 from ..config import Settings
-from ..host import Host
 from ..interfaces import IMeter
 from ..options.traces_section import read_headers
 from ..outward.upstream_request import UpstreamTarget
+from ..process.host import Host
 from ..record.sinks.signed_post import SignedPoster
 from .exporter import Exporter
 from .otlp import document

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..exchange.spans import Span
 from ..interfaces import IMeter
-from ..spans import Span
 
 MOST_WAITING: Final = 2048
 """Most spans that wait; of further ones, the oldest are dropped."""

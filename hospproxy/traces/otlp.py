@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..spans import Span
+from ..exchange.spans import Span
 
 _ERROR: Final = 2
 

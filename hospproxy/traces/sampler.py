@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ..trace_context import TraceParent
+from ..exchange.trace_context import TraceParent
 
 _SAMPLED_PARENT: Final = re.compile(
     rb"\r\ntraceparent:[ \t]*[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]", re.IGNORECASE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..exchange import Exchange
-from ..spans import RequestSpans, Span
-from ..trace_context import TraceParent, parse_parent, parse_state
+from ..exchange.exchange import Exchange
+from ..exchange.spans import RequestSpans, Span
+from ..exchange.trace_context import TraceParent, parse_parent, parse_state
 from .sampler import Sampler
 
 

@@ -13,6 +13,6 @@ In reading order:
 - ``status/``: the status page, its history, and surges.
 - ``audit_page/``: the audit page.
 
-``assembly.py`` and ``service.py`` build these parts; ``workers/`` uses ``merge.py``, and ``chain.py`` uses
-``requests.py``. Other modules count through ``IMeter`` in ``interfaces.py``.
+``service/assembly.py`` and ``service/service.py`` build these parts; ``workers/`` uses ``merge.py``, and
+``service/chain.py`` uses ``requests.py``. Other modules count through ``IMeter`` in ``interfaces.py``.
 """

@@ -11,13 +11,13 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .. import contract_page
 from ..arrival.authority import PublicHosts
-from ..contract import Contract
-from ..contract_page import ContractPage
-from ..errors import ProxyError, reason
+from ..contract import page as contract_page
+from ..contract.contract import Contract
+from ..contract.page import ContractPage
+from ..http.errors import ProxyError, reason
+from ..http.messages import Headers, Request, Response
 from ..interfaces import IHandler
-from ..messages import Headers, Request, Response
 from . import merge
 from .admin_access import HEALTH_CHECKS, AdminAccess
 from .audit_page import html, routes

@@ -7,8 +7,8 @@ from typing import Final
 
 from attrs import evolve
 
-from ..messages import Headers, Request, Response
-from ..origin_secrets import OriginSecrets
+from ..http.messages import Headers, Request, Response
+from ..keys.origin_secrets import OriginSecrets
 
 HEALTH_CHECKS: Final = frozenset({b"/live", b"/ready"})
 """Paths that anybody may ask: they say nothing but whether the proxy is up, and whether it takes requests."""

@@ -9,10 +9,10 @@ from ..arrival.front.trust import TrustedProxies
 from ..arrival.listener_context import ListenerContext
 from ..arrival.listeners import Listener, Listeners
 from ..config import ArrivalSettings, Settings
-from ..host import Host
+from ..http.messages import Request, Response
 from ..interfaces import IHandler
-from ..messages import Request, Response
-from ..origin_secrets import OriginSecrets, read_secrets
+from ..keys.origin_secrets import OriginSecrets, read_secrets
+from ..process.host import Host
 from .admin_access import AdminAccess
 from .audit_page import html
 from .audit_page.build_audit_page import AuditPageService

@@ -9,9 +9,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ..errors import reason
 from ..guard.credentials import parse_basic
-from ..messages import Request, Response
+from ..http.errors import reason
+from ..http.messages import Request, Response
 from ..record.admin_events import Operator
 from .audit_page import html
 from .audit_page.page import is_here

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..exchange import Exchange
+from ..exchange.exchange import Exchange
+from ..exchange.words import status_class
 from ..interfaces import IMeter
 from ..record.describe import Answer, status_of
-from ..words import status_class
 from .table import METHODS
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 from attrs import field, fields, frozen
 
-from .. import words
+from ..exchange import words
 from ..options.arrival_section import ArrivalSettings
 
 PREFIX = "hospproxy"

@@ -12,5 +12,5 @@
 * ``workers_heir.py``: in the new supervisor: it takes over, with workers that are prepared before.
 
 ``tap.py`` starts the supervisor. A child tells ``service.build`` its place among the workers
-(``hospproxy/worker_identity.py``). No other package imports this one.
+(``hospproxy/service/worker_identity.py``). No other package imports this one.
 """

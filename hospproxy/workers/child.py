@@ -22,18 +22,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
-from .. import collector, privileges, signals
-from ..channel import Channel, LogForwarder, SingleProtocolFactory
-from ..forked_process import log_only_to, name_process
+from ..keys.origin_secrets import SecretError
 from ..options.source import OptionsState
-from ..origin_secrets import SecretError
+from ..process import collector, privileges, signals
+from ..process.channel import Channel, LogForwarder, SingleProtocolFactory
+from ..process.forked_process import log_only_to, name_process
+from ..process.shutdown import GRACE_S, end_within, leave
 from ..record.admin_events import Operator
 from ..record.sinks.build_sinks import SinkError
 from ..record.trail.ends import JournalEnds
-from ..shutdown import GRACE_S, end_within, leave
+from ..service.worker_identity import Seat
 from ..watch.merge import Overview, Snapshot
 from ..watch.reload_page import ReloadOutcome
-from ..worker_identity import Seat
 from .messages import (
     MOST_OF_ALL,
     AbandonReload,
@@ -64,7 +64,7 @@ from .messages import (
 from .worker_proxy import WorkerProxy
 
 if TYPE_CHECKING:
-    from ..service import ProxyService
+    from ..service.service import ProxyService
 
 CHANNEL_FD: Final = 3
 LOCK_FD: Final = 4
@@ -184,7 +184,7 @@ class Child:
         return lambda trouble: self.channel.say(StepReply(number, trouble))
 
     def _start(self, start: StartWorker) -> None:
-        from ..service import build
+        from ..service.service import build
 
         # Safe: it comes from our own parent, through a socket pair that no other process has.
         settings = pickle.loads(start.settings)  # noqa: S301

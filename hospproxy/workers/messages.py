@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..channel import MOST_BYTES, WorkerLogLine
+from ..process.channel import MOST_BYTES, WorkerLogLine
 from ..watch.merge import Overview, Snapshot
 from ..watch.reload_page import ReloadOutcome
 

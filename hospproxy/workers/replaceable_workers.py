@@ -15,13 +15,13 @@ from twisted.logger import Logger
 
 from ..config import Settings
 from ..control.owner import ReplacementFailed
+from ..process.shutdown import GRACE_S, leave
 from ..replacement.hold import HITS_S, LOOK_S, StateNotClosed, pause
 from ..replacement.launch import Launch
 from ..replacement.messages import RELAY, Prepare
 from ..replacement.owned_proxy import CLOSE_S
 from ..replacement.replacement import TAKE_OVER_S, Replacement
 from ..replacement.successor_process import SuccessorProcess
-from ..shutdown import GRACE_S, leave
 from ..state.lock import FolderLock
 from .messages import LeaveToSuccessor, ReleaseRequests
 from .worker_proxy import MARGIN_S

@@ -13,15 +13,19 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from .. import clocks, forked_process, signals
 from ..arrival.listeners import ListenerError
-from ..background import Background
+from ..arrival.socket_activation import NO_SOCKETS, PassedSockets
 from ..config import Settings
 from ..control import ran_versions
 from ..control.owner_process import OwnerProcess
-from ..forked_process import Fork
 from ..options.secret_values import master_key
 from ..options.source import NO_ENVIRONMENT, NO_SOURCE, OptionsSource, SecretEnvironment
+from ..process import clocks, forked_process, signals
+from ..process.background import Background
+from ..process.forked_process import Fork
+from ..process.service_manager import READY, STOPPING, main_pid, notify
+from ..process.shutdown import GRACE_S, leave_at_exit
+from ..process.worker import BriefThread
 from ..record.admin_events import AdminTrail, Operator, not_kept
 from ..record.trail.build_journal import keep_apart
 from ..record.trail.ends import JournalEnds
@@ -30,12 +34,8 @@ from ..replacement.inherited import Inherited
 from ..replacement.launch import Launch
 from ..replacement.replaceable_proxy import write_pid_file
 from ..replacement.successor import Successor
-from ..service_manager import READY, STOPPING, main_pid, notify
-from ..shutdown import GRACE_S, leave_at_exit
-from ..socket_activation import NO_SOCKETS, PassedSockets
 from ..state.lock import FolderLock
 from ..watch.reload_page import ReloadOutcome
-from ..worker import BriefThread
 from . import listening_sockets
 from .messages import (
     FileReloadQuestion,

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from ..background import Background
-from ..channel import Channel, SingleProtocolFactory
 from ..control.owner import ReplacementFailed
-from ..forked_process import end_with_parent
+from ..process.background import Background
+from ..process.channel import Channel, SingleProtocolFactory
+from ..process.forked_process import end_with_parent
+from ..process.shutdown import GRACE_S, end_within, leave
+from ..process.signals import stop_once
 from ..replacement.hold import LOOK_S, Hold, StateNotClosed, pause
 from ..replacement.incoming_relay import IncomingRelay
 from ..replacement.messages import MOST_BYTES, FromSuccessor, NoResponse, RelayedResponse
 from ..replacement.owned_proxy import OwnedProxy
 from ..replacement.relay import RemoteChain
 from ..replacement.successor import is_opening
-from ..shutdown import GRACE_S, end_within, leave
-from ..signals import stop_once
-from ..worker_identity import Seat
+from ..service.worker_identity import Seat
 
 if TYPE_CHECKING:
-    from ..service import ProxyService
+    from ..service.service import ProxyService
 
 _log = Logger()
 MARGIN_S: Final = 2.0

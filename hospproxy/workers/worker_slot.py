@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .. import forked_process
-from ..channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
-from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
-from ..forked_process import CannotFork, Fork
+from ..process import forked_process
+from ..process.channel import Channel, SingleProtocolFactory, WorkerLogLine, log_again
+from ..process.child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
+from ..process.forked_process import CannotFork, Fork
 from ..watch.merge import Snapshot
 from . import child
 from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD, RELAY_FD

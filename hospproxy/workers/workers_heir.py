@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from ..arrival.listeners import ListenerError
-from ..channel import Channel
+from ..process.channel import Channel
 from ..replacement.inherited import Inherited
 from ..replacement.relay_server import RelayServer
 from .messages import OpenState, ServeClients

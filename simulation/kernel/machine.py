@@ -11,8 +11,8 @@ from attrs import evolve
 from hospproxy.arrival.listeners import place_of
 from hospproxy.config import Settings
 from hospproxy.record.trail.ends import JournalEnds
-from hospproxy.service import build
-from hospproxy.worker_identity import ONLY, Seat
+from hospproxy.service.service import build
+from hospproxy.service.worker_identity import ONLY, Seat
 
 from .disk import Disk
 from .interfaces import World

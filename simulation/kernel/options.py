@@ -9,10 +9,10 @@ from tempfile import NamedTemporaryFile
 
 from attrs import evolve
 
-from hospproxy import contract_document
 from hospproxy.checks import load_and_check
 from hospproxy.config import Settings
-from hospproxy.contract import Contract
+from hospproxy.contract import document as contract_document
+from hospproxy.contract.contract import Contract
 from hospproxy.options.source import source_of
 
 _STATE_DIR = re.compile(r"^state_dir *=.*$", re.MULTILINE)

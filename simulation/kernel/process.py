@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hospproxy import signals
-from hospproxy.forked_process import CannotFork
-from hospproxy.host import Host
+from hospproxy.process import signals
+from hospproxy.process.forked_process import CannotFork
+from hospproxy.process.host import Host
 
 from .child import BOOT_S, Courier
 from .death import Killed

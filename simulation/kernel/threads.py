@@ -22,7 +22,7 @@ _SWITCH_S = (0.00002, 0.0003)
 
 
 class VirtualWorker:
-    """Does the work of a thread. See ``hospproxy.worker.TaskThread``.
+    """Does the work of a thread. See ``hospproxy.process.worker.TaskThread``.
 
     Seams at which a process may die: ``before NAME`` and ``after NAME`` of each task, and those of its disk within.
 

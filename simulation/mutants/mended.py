@@ -296,7 +296,7 @@ _SCREENINGS = (
     ),
     Mutant(
         "folder-name-unsynced",
-        "hospproxy/folders.py",
+        "hospproxy/process/folders.py",
         "    for made in missing:\n",
         "    for made in missing[:0]:\n",
         "a power cut takes a new folder away with all that was synced in it",

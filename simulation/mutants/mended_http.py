@@ -24,7 +24,7 @@ _PLACES = (
     ),
     Mutant(
         "guess-dropped",
-        "hospproxy/chain_parts.py",
+        "hospproxy/service/chain_parts.py",
         "finish_s=settings.gate.finish_s if settings.gate.enabled else None,",
         "finish_s=None,",
         "a guess whose client has left is dropped while HOSP works on it",
@@ -75,7 +75,7 @@ _OUTWARD = (
     ),
     Mutant(
         "no-retry-after",
-        "hospproxy/chain.py",
+        "hospproxy/service/chain.py",
         "with_retry_after(await line.inner(exchange))",
         "await line.inner(exchange)",
         "HOSP's own 429 and 503 go out without Retry-After",
@@ -133,7 +133,7 @@ _OUTWARD = (
 _CONDITIONS = (
     Mutant(
         "conditions-ignored",
-        "hospproxy/chain_parts.py",
+        "hospproxy/service/chain_parts.py",
         '"outward.conditions": ConditionCheck(base.contract, ask)',
         '"outward.conditions": None',
         "a PATCH with If-Match overwrites what its author has not read",
@@ -184,7 +184,7 @@ _READS = (
     ),
     Mutant(
         "filter-dropped",
-        "hospproxy/contract_query.py",
+        "hospproxy/contract/query.py",
         'fields = self._fields(said) if method == "get" and ours.get("action") == "search" else {}',
         "fields: dict[str, Any] = {}",
         "a filter that HOSP has becomes the whole list",
@@ -203,7 +203,7 @@ _READS = (
 _BODIES = (
     Mutant(
         "all-mistakes-listed",
-        "hospproxy/schema_walk.py",
+        "hospproxy/contract/schema_walk.py",
         "tuple(islice(walk(value, ()), MOST_ERRORS))",
         "tuple(walk(value, ()))",
         "the list of mistakes in a body has no bound",
@@ -235,7 +235,7 @@ _BODIES = (
     ),
     Mutant(
         "any-birthdate",
-        "hospproxy/hosp.openapi.yaml",
+        "hospproxy/contract/hosp.openapi.yaml",
         '      pattern: "^([0-9]{4}-((0[13578]',
         '      description: "^([0-9]{4}-((0[13578]',
         "a birthdate that is none is told 201, and stored as null",

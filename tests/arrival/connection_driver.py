@@ -12,9 +12,9 @@ from zope.interface import implementer
 
 from hospproxy.arrival.connection_state import Event, State, after
 from hospproxy.arrival.http1 import Http1Protocol
-from hospproxy.errors import ProxyError
+from hospproxy.http.errors import ProxyError
+from hospproxy.http.messages import Request, Response
 from hospproxy.interfaces import IHandler
-from hospproxy.messages import Request, Response
 from tests.arrival.memory_transport import PLAIN, Line, Recorder
 from tests.corpus import LIMITS
 

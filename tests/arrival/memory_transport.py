@@ -20,9 +20,9 @@ from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
-from hospproxy.errors import ProxyError
+from hospproxy.http.errors import ProxyError
+from hospproxy.http.messages import Headers, Request, Response
 from hospproxy.interfaces import IHandler
-from hospproxy.messages import Headers, Request, Response
 from hospproxy.options.arrival_section import ArrivalSettings
 from tests.corpus import LIMITS, body_limit
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.answer import BROKEN, Unwritable, write_answer
-from hospproxy.messages import Headers, Response
+from hospproxy.http.messages import Headers, Response
 from tests.arrival.memory_transport import read_answers
 
 

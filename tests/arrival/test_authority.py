@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.authority import PublicHosts, parse_authority, without_port
-from hospproxy.errors import Refused
+from hospproxy.http.errors import Refused
 
 
 class AuthorityTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from hospproxy.arrival.body import (
     decoder_for,
 )
 from hospproxy.arrival.fields import Framing
-from hospproxy.errors import Refused
+from hospproxy.http.errors import Refused
 
 
 def encode(chunks: list[bytes]) -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.budget import BodyBudget, BudgetShare
-from hospproxy.errors import OverCapacity
+from hospproxy.http.errors import OverCapacity
 
 
 class BudgetTests(SynchronousTestCase):

@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival import connection_state
 from hospproxy.arrival.connection_state import TABLE, State
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from tests.arrival.connection_driver import PLAIN, Driven
 from tests.arrival.memory_transport import read_answers
 from tests.corpus.case import chunked, get, post

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival import connection_state
 from hospproxy.arrival.connection_state import TABLE, Event, IllegalTransition, State, after
 from hospproxy.arrival.limit_log import LimitLog
-from hospproxy.errors import Refused
+from hospproxy.http.errors import Refused
 from tests.arrival.connection_driver import Driven
 from tests.arrival.memory_transport import read_answers
 from tests.corpus import LIMITS

@@ -9,7 +9,7 @@ import re
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Headers, Request
+from hospproxy.http.messages import Headers, Request
 from tests.arrival.memory_transport import PLAIN, Line, Recorder
 from tests.corpus import ALL, LIMITS, Case
 

@@ -8,8 +8,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
-from hospproxy.errors import Refused
-from hospproxy.messages import Request, Response
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Request, Response
 from tests.arrival.memory_transport import Line, Recorder
 from tests.corpus import LIMITS
 from tests.corpus.case import chunked, get, post

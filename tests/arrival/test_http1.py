@@ -11,8 +11,8 @@ from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.trust import TrustedProxies
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
-from hospproxy.errors import RecordFailed
-from hospproxy.messages import Headers, Request, Response
+from hospproxy.http.errors import RecordFailed
+from hospproxy.http.messages import Headers, Request, Response
 from tests.arrival.memory_transport import Line, Recorder, Slow
 from tests.corpus import LIMITS
 from tests.corpus.case import BODY_LIMIT, chunked, get, post, raw, request

@@ -10,7 +10,7 @@ from hospproxy.arrival.drain import FIRST_REQUEST_S, SWEEP_S
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from tests.arrival.memory_transport import Line, Recorder, Slow
 from tests.corpus import LIMITS
 from tests.corpus.case import chunked, get, post

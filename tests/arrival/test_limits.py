@@ -14,7 +14,7 @@ from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.trust import TrustedProxies
 from hospproxy.arrival.limits import RATE_AFTER_S, body_time
 from hospproxy.arrival.listener_context import ListenerContext
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.memory_transport import PLAIN, Line, Recorder, Slow

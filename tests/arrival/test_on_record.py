@@ -17,20 +17,20 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.answers import ProxyResponses
 from hospproxy.arrival.answer import CONTINUE
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.listener_context import ListenerContext
+from hospproxy.arrival.null_meter import NullMeter
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
-from hospproxy.chain import Chain
-from hospproxy.errors import RecordFailed
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.answers import ProxyResponses
+from hospproxy.exchange.exchange import Exchange
 from hospproxy.guard.validation import Validation
+from hospproxy.http.errors import RecordFailed
+from hospproxy.http.messages import Origin, Response
 from hospproxy.interfaces import IJournal, IProcessor, Proceed
-from hospproxy.messages import Origin, Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
+from hospproxy.service.chain import Chain
 from tests.corpus import ALL, LIMITS, body_limit
 from tests.corpus.case import get, post, raw
 from tests.rig import CONTRACT

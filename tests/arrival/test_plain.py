@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.line import RequestLine
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
-from hospproxy.messages import Client
+from hospproxy.http.messages import Client
 
 HTTP = Client(host="h:8080", scheme="http")
 HTTPS = Client(host="h:8080", scheme="https")

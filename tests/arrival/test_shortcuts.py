@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.shortcuts import Hit, Key, Shortcuts
-from hospproxy.errors import RecordFailed
-from hospproxy.messages import Response
-from hospproxy.repeat import HitAgain, Shortcut, Told
+from hospproxy.http.errors import RecordFailed
+from hospproxy.http.messages import Response
+from hospproxy.http.repeat import HitAgain, Shortcut, Told
 from hospproxy.watch.metrics import Metrics
 from simulation.history import History
 from simulation.hosp.behaviour import HospPlan

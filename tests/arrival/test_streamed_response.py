@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.arrival.plain import PlainHttpMode, PlainPolicy
-from hospproxy.messages import Headers, Request, Response
+from hospproxy.http.messages import Headers, Request, Response
 from tests.arrival.memory_transport import Line, Recorder, read_answers
 from tests.corpus import LIMITS
 from tests.corpus.case import get, request

@@ -19,8 +19,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import contract_document
 from hospproxy.checks import load_and_check
+from hospproxy.contract import document as contract_document
 from hospproxy.control import cli
 from hospproxy.control.command import Arguments, Result
 from hospproxy.control.commands import COMMANDS

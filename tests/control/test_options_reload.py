@@ -16,8 +16,8 @@ from hospproxy.control import options_history
 from hospproxy.control.messages import ControlError
 from hospproxy.control.options_history import OptionsHistory
 from hospproxy.control.options_reload import OptionsReload
+from hospproxy.keys.secrets import KeyFileError, MasterKey
 from hospproxy.options.source import OptionsState, SecretEnvironment, source_of
-from hospproxy.secrets import KeyFileError, MasterKey
 
 from .test_commands import SECRET
 from .test_commands import Case as CommandCase

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import Settings, structure
 from hospproxy.courier.delivery import UPKEEP_S, Delivery
-from hospproxy.host import Host
+from hospproxy.process.host import Host
 from hospproxy.record.describe import timestamp
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.ends import JournalEnds

@@ -14,7 +14,6 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.courier.messages import (
     Claim,
@@ -36,9 +35,10 @@ from hospproxy.courier.messages import (
 )
 from hospproxy.courier.supervised import HUNG_S, CourierProcess
 from hospproxy.courier.told import SILENT_S
-from hospproxy.errors import RecordFailed
-from hospproxy.forked_process import CannotFork
-from hospproxy.host import Host
+from hospproxy.http.errors import RecordFailed
+from hospproxy.process.channel import Channel, WorkerLogLine
+from hospproxy.process.forked_process import CannotFork
+from hospproxy.process.host import Host
 from hospproxy.record.search.rows import IndexAway
 from hospproxy.record.trail.ends import JournalEnds
 from hospproxy.record.trail.follower import Cursor

@@ -10,11 +10,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
-from hospproxy.exchange import Identified
+from hospproxy.exchange.exchange import Identified
 from hospproxy.guard import documents
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Client, Headers, Request, Response
 from hospproxy.interfaces import Proceed
-from hospproxy.messages import Client, Headers, Request, Response
 from tests.rig import CONTRACT, STAFF1, Rig
 
 LARGE = documents.LARGE_BYTES + 1

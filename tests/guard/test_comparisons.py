@@ -23,7 +23,7 @@ SECRET = (
 
 
 def files() -> list[Path]:
-    found = [PACKAGE / "secrets.py", PACKAGE / "memory" / "accounts.py"]
+    found = [PACKAGE / "keys" / "secrets.py", PACKAGE / "memory" / "accounts.py"]
     return [*found, *(PACKAGE / "guard").rglob("*.py"), *(PACKAGE / "watch" / "audit_page").rglob("*.py")]
 
 

@@ -11,16 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.fields import ONCE
-from hospproxy.chain import Chain, Processors
-from hospproxy.errors import Refused
 from hospproxy.guard.cross_origin import CrossOrigin, is_preflight
 from hospproxy.guard.validation import Validation
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Client, Headers, Request, Response
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Client, Headers, Request, Response
 from hospproxy.options.cors_section import CorsSettings
 from hospproxy.options.loader import ConfigError, structure
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
+from hospproxy.service.chain import Chain, Processors
 from hospproxy.watch.metrics import Metrics
 from tests.guard.test_origin_check import Journal
 from tests.rig import CONTRACT, STAFF1, Rig

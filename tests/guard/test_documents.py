@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
 from hospproxy.guard import documents
-from hospproxy.messages import ABSENT
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import ABSENT
 from tests.rig import CONTRACT
 
 NEW_NOTE = CONTRACT.operation("createNote")

@@ -2,9 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent
 from hospproxy.guard.identity import IdentityCheck
-from hospproxy.messages import IdentityCertainty
+from hospproxy.http.errors import NotSent
+from hospproxy.http.messages import IdentityCertainty
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig
 
 

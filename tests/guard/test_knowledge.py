@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract_document import load
-from hospproxy.exchange import Call
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call
 from hospproxy.guard.knowledge import Knowledge
-from hospproxy.messages import Json, Response
+from hospproxy.http.messages import Json, Response
 
 CONTRACT = load()
 LIST = Call(CONTRACT.operation("listNotes"))

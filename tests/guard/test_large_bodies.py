@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
 from hospproxy.guard import documents, large_bodies
-from hospproxy.long_text import LongText
+from hospproxy.http.errors import Refused
+from hospproxy.http.long_text import LongText
 
 TOKEN = "t-0123456789-"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.builds(

@@ -11,18 +11,18 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.errors import FailedAfterSending
-from hospproxy.exchange import Call
+from hospproxy.exchange.exchange import Call
 from hospproxy.guard.admission.claim_keys import ClaimKeys
 from hospproxy.guard.admission.processor import Admission
 from hospproxy.guard.admission.refusals import RefusalCache
 from hospproxy.guard.identity import IdentityCheck
+from hospproxy.http.errors import FailedAfterSending
+from hospproxy.http.messages import Client, Response
 from hospproxy.interfaces import IUpstream
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import Client, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.sections import CacheSettings

@@ -6,13 +6,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.http.errors import NotSent
+from hospproxy.http.messages import Response
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import CacheSettings
 from tests.rig import CONTRACT, STAFF2, Rig
 

@@ -11,24 +11,24 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from hospproxy import origin_secrets as origin
-from hospproxy.chain import Chain
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.exchange import Exchange
 from hospproxy.guard.build_guard import entrance_for
 from hospproxy.guard.origin_check import OriginCheck
+from hospproxy.http.messages import Client, Headers, Request, Response
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Client, Headers, Request, Response
-from hospproxy.options.front_section import FrontSettings, OriginSettings
-from hospproxy.options.sections import Settings, UpstreamSettings
-from hospproxy.origin_secrets import (
+from hospproxy.keys import origin_secrets as origin
+from hospproxy.keys.origin_secrets import (
     OriginSecrets,
     SecretError,
     read_secrets,
     secret_of_file,
     secret_of_variable,
 )
+from hospproxy.options.front_section import FrontSettings, OriginSettings
+from hospproxy.options.sections import Settings, UpstreamSettings
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
+from hospproxy.service.chain import Chain
 from hospproxy.watch.metrics import Metrics
 from tests.rig import Rig
 from tests.stages import by_stage

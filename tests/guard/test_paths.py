@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
 from hospproxy.guard import paths
+from hospproxy.http.errors import Refused
 from tests.rig import CONTRACT
 
 PATIENTS = CONTRACT.operation("listPatients")

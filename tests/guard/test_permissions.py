@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent
+from hospproxy.arrival.null_meter import NullMeter
 from hospproxy.guard.knowledge import Knowledge, MissingField, watched
 from hospproxy.guard.permissions import MAX_REASON, Permissions, PermissionVerdict, compared, reason_in
-from hospproxy.messages import Headers, Request, Response
-from hospproxy.null_meter import NullMeter
+from hospproxy.http.errors import NotSent
+from hospproxy.http.messages import Headers, Request, Response
 from tests.rig import CONTRACT, STAFF2, Rig, SmallHosp, stamp
 from tests.stages import arrived
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.exchange import Call
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.exchange import Call
 from hospproxy.guard.knowledge import Knowledge, watched
 from hospproxy.guard.permissions import Permissions, _Case
-from hospproxy.messages import Headers, Response
-from hospproxy.null_meter import NullMeter
+from hospproxy.http.messages import Headers, Response
 from tests.guard.test_permissions import rig_with
 from tests.rig import CONTRACT
 

@@ -6,11 +6,11 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract import Route
-from hospproxy.errors import Refused
-from hospproxy.exchange import Exchange
+from hospproxy.contract.contract import Route
+from hospproxy.exchange.exchange import Exchange
 from hospproxy.guard.validation import Validation
-from hospproxy.messages import Client, Request, Response
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Client, Request, Response
 from tests.rig import CONTRACT, STAFF1, Rig
 from tests.stages import arrived
 

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from hospproxy import contract_document
-from hospproxy.contract import Contract
-from hospproxy.exchange import Call, Exchange
+from hospproxy.contract import document as contract_document
+from hospproxy.contract.contract import Contract
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.interfaces import IMeter
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
@@ -22,7 +23,6 @@ from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
 from hospproxy.memory.second_level import SecondLevelAccess
 from hospproxy.memory.stall_fallback import StallSignal
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.kinds import ALONE, Sharing
 from tests.sharing.small_redis import SmallCommon

@@ -24,8 +24,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from hospproxy.errors import FailedAfterSending, NotSent
-from hospproxy.exchange import Call, Exchange
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import FailedAfterSending, NotSent
+from hospproxy.http.messages import ABSENT, Origin, Response
 from hospproxy.interfaces import Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
@@ -33,8 +35,6 @@ from hospproxy.memory.disk import DiskCache
 from hospproxy.memory.memory import Memory, WriteAuthor
 from hospproxy.memory.second_level import SecondLevelAccess
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import ABSENT, Origin, Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import CacheSettings
 from tests.outward.ledger.fakes import Disk as LedgerDisk
 from tests.process_end import ProcessTime

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
-from hospproxy.encryption import Seal
+from hospproxy.keys.encryption import Seal
 from hospproxy.memory.disk import DiskCache, DiskLimits
 from hospproxy.memory.disk_file import CacheFile
 from tests.outward.ledger.fakes import AtOnce

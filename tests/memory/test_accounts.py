@@ -4,8 +4,8 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.messages import Identity
 from hospproxy.memory.accounts import Accounts
-from hospproxy.messages import Identity
 
 ANN = Identity(1, "ann", b"ann 1")
 ANN_ELSEWHERE = evolve(ANN, credentials=b"ann, spelled otherwise")

@@ -3,9 +3,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import ProxyError
+from hospproxy.http.errors import ProxyError
+from hospproxy.http.messages import Origin
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Origin
 
 from .cache_rig import ANN, BEN, JSON, CacheRig, answer, call_of
 

@@ -23,9 +23,9 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending, OutcomeUnknown
-from hospproxy.exchange import Call
-from hospproxy.messages import Identity, Origin, Response
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.errors import FailedAfterSending, OutcomeUnknown
+from hospproxy.http.messages import Identity, Origin, Response
 
 from .cache_rig import Asked, CacheRig, Reading, answer, call_of
 

@@ -6,7 +6,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Headers, Origin, Response
+from hospproxy.http.messages import Headers, Origin, Response
 
 from .credentials import Fuzz, Sent, mark, run
 

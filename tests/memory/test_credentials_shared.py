@@ -12,12 +12,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.http.messages import Response
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
 from hospproxy.memory.second_level import SecondLevelAccess
-from hospproxy.messages import Response
-from hospproxy.null_meter import NullMeter
-from hospproxy.tags import WHO
+from hospproxy.sharing.tags import WHO
 from tests.sharing.small_redis import SmallCommon, SmallRedis
 
 from .credentials import Fuzz, Sent, run

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.messages import Headers
 from hospproxy.memory.directives import MOST_SECONDS, CacheDirectives, directives, has_it, seconds, wish_of
-from hospproxy.messages import Headers
 
 
 def wish(*values: bytes, pragma: bytes | None = None) -> CacheDirectives:

@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NothingCached, NotSent, OwnWriteHidden, ProxyError
+from hospproxy.http.errors import NothingCached, NotSent, OwnWriteHidden, ProxyError
+from hospproxy.http.messages import Identity, Response
 from hospproxy.memory import disk, disk_file
 from hospproxy.memory.disk import DiskLimits
 from hospproxy.memory.store import EntryMark
-from hospproxy.messages import Identity, Response
 
 from .cache_rig import ANN, BEN, answer, call_of
 from .restartable_cache import Process, World

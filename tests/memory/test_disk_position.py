@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from hospproxy.errors import NothingCached
+from hospproxy.http.errors import NothingCached
 from hospproxy.memory.remote_invalidation import RemoteInvalidation
 from hospproxy.sharing.news import EverythingStale
 

@@ -8,9 +8,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import ProxyError
+from hospproxy.http.errors import ProxyError
+from hospproxy.http.messages import Response
 from hospproxy.memory.fills import GRACE_S, Fetched, Fill, Fills
-from hospproxy.messages import Response
 from tests.stages import identified
 
 DONE = Fetched(Response(200))

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.exchange import Call
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.messages import Client, Identity
 from hospproxy.memory.key import key_of
-from hospproxy.messages import Client, Identity
 
 from .cache_rig import ANN, CONTRACT, call_of
 

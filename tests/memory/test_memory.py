@@ -3,7 +3,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import (
+from hospproxy.http.errors import (
     BadAnswer,
     BreakerOpen,
     FailedAfterSending,
@@ -14,8 +14,8 @@ from hospproxy.errors import (
     RecordFailed,
     Refused,
 )
+from hospproxy.http.messages import Origin, Response
 from hospproxy.memory import memory as memory_module
-from hospproxy.messages import Origin, Response
 
 from .cache_rig import ANN, BEN, CacheRig, answer, call_of
 

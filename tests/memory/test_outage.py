@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent
-from hospproxy.exchange import Call
-from hospproxy.messages import Identity, Response
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.errors import NotSent
+from hospproxy.http.messages import Identity, Response
 
 from .cache_rig import ANN, BEN, JSON, answer, call_of
 from .restartable_cache import Process, World

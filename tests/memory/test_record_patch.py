@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract import Resource
+from hospproxy.contract.contract import Resource
 from hospproxy.memory.record_patch import patched
 from hospproxy.memory.storable import to_keep
 from hospproxy.memory.store import CacheEntry, EntryRequest

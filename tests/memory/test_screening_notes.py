@@ -11,12 +11,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.errors import FailedAfterSending, NotSent, RecordFailed
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.exchange import Exchange
 from hospproxy.guard.credentials import basic
+from hospproxy.http.errors import FailedAfterSending, NotSent, RecordFailed
+from hospproxy.http.messages import Response
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.note_text import NOTE_BYTES
-from hospproxy.messages import Response
 from tests.rig import CONTRACT, STAFF2, Rig
 
 SCREEN = CONTRACT.operation("screenPatient")

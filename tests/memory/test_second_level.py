@@ -7,13 +7,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.messages import Identity, Origin
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
 from hospproxy.memory.second_level import SecondLevelAccess
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import Identity, Origin
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.generations import tags_of
 from hospproxy.sharing.kinds import Away, NoSharing

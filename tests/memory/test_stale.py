@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import (
+from hospproxy.http.errors import (
     FailedAfterSending,
     NothingCached,
     NotSent,
@@ -17,7 +17,7 @@ from hospproxy.errors import (
     OwnWriteHidden,
     ProxyError,
 )
-from hospproxy.messages import Origin, Priority, Response
+from hospproxy.http.messages import Origin, Priority, Response
 
 from .cache_rig import ANN, BEN, JSON, CacheRig, Reading, answer, call_of
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.exchange import Call
+from hospproxy.exchange.exchange import Call
 from hospproxy.memory.staleness import account_of_write, tags_of_answer, tags_of_write
 
 from .cache_rig import ANN, BEN, CONTRACT, call_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending
-from hospproxy.messages import Origin
+from hospproxy.http.errors import FailedAfterSending
+from hospproxy.http.messages import Origin
 
 from .cache_rig import BEN, CacheRig, answer, call_of
 

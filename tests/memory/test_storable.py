@@ -3,8 +3,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.messages import Headers, Origin
 from hospproxy.memory.storable import initial_age, media_type, media_types, passed, to_keep, why_not_kept
-from hospproxy.messages import Headers, Origin
 
 from .cache_rig import CONTRACT, JSON, answer
 

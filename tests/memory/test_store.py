@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from hospproxy.http.messages import Headers, Identity, Response
 from hospproxy.interfaces import ICacheStore
 from hospproxy.memory.staleness import tags_of_answer
 from hospproxy.memory.storable import to_keep
 from hospproxy.memory.store import CacheEntry, LruStore, size_of
-from hospproxy.messages import Headers, Identity, Response
 
 from .cache_rig import answer, call_of
 

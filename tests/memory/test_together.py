@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending, NotSent, OutcomeUnknown
+from hospproxy.http.errors import FailedAfterSending, NotSent, OutcomeUnknown
 from hospproxy.memory.memory import NOBODY, WriteAuthor
 from hospproxy.memory.persistence import NoPersistence
 from hospproxy.memory.remote_invalidation import RemoteInvalidation, RevocationNotStored

@@ -6,10 +6,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.messages import Origin, Response
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import Origin, Response
 from hospproxy.options.sections import CacheSettings
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig
 

@@ -52,7 +52,7 @@ class CheckTests(Case):
         self.assertEqual(self.paths(url=URL, password_file=password), [])
 
     def test_without_sqlalchemy_the_options_are_read_and_the_check_says_what_is_missing(self) -> None:
-        with mock.patch.dict(sys.modules, {"hospproxy.database_url": None}):
+        with mock.patch.dict(sys.modules, {"hospproxy.options.database_url": None}):
             self.assertEqual(_read_url(URL), URL)
         with mock.patch.dict(sys.modules, {"hospproxy.record.commands.indexed": None}):
             self.assertRaisesRegex(SourceError, "needs the package sqlalchemy", source_of, URL, None)

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import checks
 from hospproxy.config import ConfigError, Settings
+from hospproxy.keys.secrets import KeyFileError
+from hospproxy.keys.signing_key import Signer, signer_for
 from hospproxy.options.loader import sections
 from hospproxy.options.secret_values import SECRETS, content_of, master_key, shared_secret
 from hospproxy.options.source import source_of
-from hospproxy.secrets import KeyFileError
-from hospproxy.signing_key import Signer, signer_for
 
 WORDS = "Mellon-mellon-mellon"
 KEY = bytes(range(32))

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.checks import check
 from hospproxy.config import structure
+from hospproxy.keys.secrets import HEIR, KeyFileError, MasterKey
 from hospproxy.options.secret_values import master_key
-from hospproxy.secrets import HEIR, KeyFileError, MasterKey
 from tests.arrival.certificates import TestAuthority
 
 SECURE = "rediss://redis.example"

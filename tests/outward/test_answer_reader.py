@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, FailedAfterSending, ProxyError
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, ProxyError
 from hospproxy.outward.answer_reader import AnswerReader
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"

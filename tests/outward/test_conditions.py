@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.contract import Resource
-from hospproxy.errors import FailedAfterSending, NotSent, OverCapacity, Refused
-from hospproxy.exchange import Exchange
+from hospproxy.contract.contract import Resource
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import FailedAfterSending, NotSent, OverCapacity, Refused
+from hospproxy.http.messages import Headers, Origin, Request, Response
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Headers, Origin, Request, Response
 from hospproxy.outward.conditions import (
     ConditionCheck,
     Conditions,

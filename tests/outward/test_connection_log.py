@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent
+from hospproxy.http.errors import NotSent
 from hospproxy.outward.connection import Connections
 from hospproxy.outward.upstream_request import UpstreamTarget
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, FailedAfterSending
+from hospproxy.http.errors import BadAnswer, FailedAfterSending
 from hospproxy.outward.head import HOP_BY_HOP, ResponseHead, parse_head
 
 OK = b"HTTP/1.1 200 OK"

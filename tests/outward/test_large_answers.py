@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hospproxy import json_lists
-from hospproxy.errors import BadAnswer
-from hospproxy.exchange import Call, Exchange
+from hospproxy.exchange.exchange import Call, Exchange
 from hospproxy.guard import large_bodies
-from hospproxy.messages import Client, Headers, Origin, Response
+from hospproxy.http import json_lists
+from hospproxy.http.errors import BadAnswer
+from hospproxy.http.messages import Client, Headers, Origin, Response
 from hospproxy.outward import large_answers
 from hospproxy.outward.large_answers import LargeResponses
 from hospproxy.outward.response_check import ResponseCheck
 from hospproxy.outward.upstream import UpstreamProcessor
-from hospproxy.slices import SliceQueue
+from hospproxy.process.slices import SliceQueue
 from tests.outward.test_response_check import CONTRACT, HOSP, HTML, JSON, NOTE, CheckCase
 
 MANY = [{**NOTE, "id": number} for number in range(3000, 0, -1)]

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import contract_document
-from hospproxy.errors import BadAnswer
-from hospproxy.exchange import Call, Exchange
-from hospproxy.messages import Client, Headers, Origin, Request, Response
+from hospproxy.contract import document as contract_document
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import BadAnswer
+from hospproxy.http.messages import Client, Headers, Origin, Request, Response
 from hospproxy.outward.response_check import KNOWN, AllowedAddresses, ResponseCheck, authority
 from hospproxy.outward.upstream_request import UpstreamTarget
 from hospproxy.watch.metrics import Metrics

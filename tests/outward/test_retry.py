@@ -9,10 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
-from hospproxy.exchange import Call, Exchange
-from hospproxy.messages import Headers, Response
-from hospproxy.null_meter import NullMeter
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
+from hospproxy.http.messages import Headers, Response
 from hospproxy.options.sections import RetrySettings
 from hospproxy.outward.retry import AGAIN, Retry, RetryBudget, RetrySafety, backoff_s, safety
 from tests.rig import CONTRACT, Rig

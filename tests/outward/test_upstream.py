@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from hospproxy.contract_document import load
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
-from hospproxy.exchange import Call, Exchange
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
+from hospproxy.http.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.interfaces import IProcessor, IUpstream
-from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream, UpstreamProcessor
 from hospproxy.outward.validators import dated, tagged

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract_document import load
-from hospproxy.exchange import Call
-from hospproxy.messages import Client, Headers, Json
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.messages import Client, Headers, Json
 from hospproxy.outward.upstream_request import (
     UpstreamRequest,
     UpstreamTarget,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import contract_document
-from hospproxy.messages import Headers, Origin, Response
+from hospproxy.contract import document as contract_document
+from hospproxy.http.messages import Headers, Origin, Response
 from hospproxy.outward.validators import dated, entity_tag, tagged
 
 CONTRACT = contract_document.load()

@@ -6,9 +6,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending
-from hospproxy.exchange import Call
-from hospproxy.messages import Request, Response
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.errors import FailedAfterSending
+from hospproxy.http.messages import Request, Response
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.watch.metrics import Metrics
 from tests.stages import identified

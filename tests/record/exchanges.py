@@ -6,9 +6,9 @@ from typing import Any
 
 from attrs import evolve
 
-from hospproxy.contract import FieldLocation, Operation
-from hospproxy.exchange import Call, Exchange
-from hospproxy.messages import ABSENT, Client, Headers, Request, Response
+from hospproxy.contract.contract import FieldLocation, Operation
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.messages import ABSENT, Client, Headers, Request, Response
 from tests.stages import arrived, identified
 
 WALL = 1_700_000_000.25

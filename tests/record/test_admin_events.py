@@ -16,7 +16,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import Settings, UpstreamSettings
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.admin_events import MOST_WAIT_S, SIGNAL, AdminTrail, Operator, account, admin_record
 from hospproxy.record.columns.entries import entry_of
 from hospproxy.record.export.fhir import audit_event
@@ -25,7 +26,6 @@ from hospproxy.record.search.match import matches
 from hospproxy.record.trail import build_journal
 from hospproxy.record.trail.build_journal import events_for, keep_apart
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.signing_key import Signer
 from hospproxy.watch.audit_page.views import what, who_name
 
 ANN = Operator("control socket", "ann", 1007)

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import ProxyError, RecordFailed, Refused
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import ProxyError, RecordFailed, Refused
+from hospproxy.http.messages import Response
 from hospproxy.interfaces import IJournal, IProcessor
-from hospproxy.messages import Response
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.record.http_facts import HttpFacts

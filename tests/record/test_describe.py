@@ -9,10 +9,10 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract import Resource
-from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
-from hospproxy.exchange import Presence
-from hospproxy.messages import Client, ClientCertificate, Identity, Origin, Request
+from hospproxy.contract.contract import Resource
+from hospproxy.exchange.exchange import Presence
+from hospproxy.http.errors import OutcomeUnknown, Refused, Unauthorized
+from hospproxy.http.messages import Client, ClientCertificate, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
 from hospproxy.record.http_facts import HttpFacts
 from hospproxy.record.trail.record_line import encode_record

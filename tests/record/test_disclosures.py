@@ -11,17 +11,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract_document import load
-from hospproxy.errors import ProxyError
-from hospproxy.exchange import Exchange
-from hospproxy.messages import Response
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import ProxyError
+from hospproxy.http.messages import Response
+from hospproxy.process.slices import SliceQueue
 from hospproxy.record import disclosures
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.record.disclosures import Disclosure, Disclosures, disclosure_of, ids_in
 from hospproxy.record.trail.null_journal import NullJournal
 from hospproxy.record.trail.scan import MAX_LINE
-from hospproxy.slices import SliceQueue
 
 from .exchanges import CREATE_NOTE, LIST_NOTES, answer, exchange
 

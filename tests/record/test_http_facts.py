@@ -8,8 +8,8 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
-from hospproxy.messages import Headers
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Headers
 from hospproxy.record.describe import Describer
 from hospproxy.record.http_facts import HttpFacts
 from hospproxy.record.trail.record_line import LineTemplate, encode_record

@@ -8,11 +8,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.contract_document import load
-from hospproxy.errors import NotSent, RecordFailed
-from hospproxy.exchange import Call, Exchange
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import NotSent, RecordFailed
+from hospproxy.http.messages import ABSENT, Response
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import ABSENT, Response
 from hospproxy.record.describe import Describer
 from hospproxy.record.patient import MAX_DELETED, PatientOfRecord
 from tests.rig import CONTRACT, Rig

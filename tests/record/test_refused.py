@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
-from hospproxy.messages import Client, Headers, Request
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Client, Headers, Request
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from tests.rig import CONTRACT, Rig

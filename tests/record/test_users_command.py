@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import audit_users as users
+from hospproxy.keys import audit_users as users
 from hospproxy.record.commands.cli import main
 
 

@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.errors import ProxyError, RecordFailed, Refused
-from hospproxy.exchange import Deadline, Exchange
+from hospproxy.exchange.exchange import Deadline, Exchange
+from hospproxy.http.errors import ProxyError, RecordFailed, Refused
+from hospproxy.http.messages import Client, ClientCertificate, Headers, Request, Response
 from hospproxy.interfaces import IHandler
-from hospproxy.messages import Client, ClientCertificate, Headers, Request, Response
 from hospproxy.replacement.messages import FromSuccessor, ToSuccessor
 from hospproxy.replacement.relay import Relay, RemoteChain
 from hospproxy.replacement.relay_server import RelayServer

@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.control.owner import ReplacementFailed
-from hospproxy.errors import ProxyError
-from hospproxy.exchange import Deadline, Exchange
-from hospproxy.messages import Request, Response
+from hospproxy.exchange.exchange import Deadline, Exchange
+from hospproxy.http.errors import ProxyError
+from hospproxy.http.messages import Request, Response
 from hospproxy.replacement.hold import HITS_S, Hold, StateNotClosed
 from hospproxy.replacement.messages import TakeOver, ToSuccessor
 from hospproxy.replacement.relay import Relay

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.report.log_files import Format, find
 from hospproxy.report.measure import measure
-from hospproxy.signing_key import Signer
 
 RECORD = {
     "v": 1,

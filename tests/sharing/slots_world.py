@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent, ProxyError
-from hospproxy.exchange import Exchange
-from hospproxy.messages import Response
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import NotSent, ProxyError
+from hospproxy.http.messages import Response
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.redis_section import RedisSettings
 from hospproxy.outward.gate.gate import Gate

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hospproxy.encryption import Seal
+from hospproxy.keys.encryption import Seal
 from hospproxy.sharing.generations import key_of_tag
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script

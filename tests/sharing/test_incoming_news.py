@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.encryption import Unsealable
-from hospproxy.null_meter import NullMeter
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.keys.encryption import Unsealable
 from hospproxy.sharing.incoming_news import IncomingNews, NewsNotApplied
 from hospproxy.sharing.news import EntriesInvalidated, EverythingStale, News, packed
 from hospproxy.watch.metrics import Metrics

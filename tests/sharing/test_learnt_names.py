@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.encryption import Unsealable
+from hospproxy.keys.encryption import Unsealable
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.learnt_names import LearntNames
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from twisted.internet.defer import Deferred
 
-from hospproxy.errors import OverCapacity
+from hospproxy.http.errors import OverCapacity
 
 from .slots_model import Entry, Table
 from .slots_world import PATIENCE_S, Worker, World, WorldCase, served

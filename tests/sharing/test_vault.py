@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.encryption import Unsealable
-from hospproxy.secrets import MasterKey
+from hospproxy.keys.encryption import Unsealable
+from hospproxy.keys.secrets import MasterKey
 from hospproxy.sharing import vault as vaults
 from hospproxy.sharing.kinds import Sealing
 from hospproxy.sharing.vault import MOST_KEYS, OVERHEAD, KeyNames, Vault

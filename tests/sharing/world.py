@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
-from hospproxy.null_meter import NullMeter
+from hospproxy.arrival.null_meter import NullMeter
 from hospproxy.options.redis_section import RedisSettings
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script

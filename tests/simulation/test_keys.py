@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hospproxy.signing_key import PublicKeys
+from hospproxy.keys.signing_key import PublicKeys
 from tests.simulation.worlds import OPTIONS, WorldTestCase
 
 

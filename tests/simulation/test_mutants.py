@@ -22,7 +22,7 @@ class MutantTests(SynchronousTestCase):
             self.assertIn(mutant.scene, ("", *SCENES), mutant.name)
 
     def test_a_text_that_is_not_there_once_is_refused(self) -> None:
-        mutant = Mutant("m", "hospproxy/errors.py", "x", "y", "nothing")
+        mutant = Mutant("m", "hospproxy/http/errors.py", "x", "y", "nothing")
         self.assertRaises(ValueError, mutant.applied, "x x")
         self.assertRaises(ValueError, mutant.applied, "z")
 
@@ -48,8 +48,8 @@ class MutantTests(SynchronousTestCase):
         self.assertNotIn("local function t(", (ROOT / mutant.file).read_bytes().decode())
 
     def test_it_has_to_be_planted_before_the_import(self) -> None:
-        mutant = Mutant("m", "hospproxy/errors.py", "x", "y", "nothing")
-        with mock.patch.dict(sys.modules, {"hospproxy.errors": mock.Mock()}):
+        mutant = Mutant("m", "hospproxy/http/errors.py", "x", "y", "nothing")
+        with mock.patch.dict(sys.modules, {"hospproxy.http.errors": mock.Mock()}):
             self.assertRaises(RuntimeError, plant, mutant)
 
 

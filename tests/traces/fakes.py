@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred, succeed
 
-from hospproxy.spans import CLIENT, Span
+from hospproxy.exchange.spans import CLIENT, Span
 
 
 def span(number: int = 1, **attributes: str | int) -> Span:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.spans import SERVER, Span
+from hospproxy.exchange.spans import SERVER, Span
 from hospproxy.traces.otlp import document
 
 from .fakes import span

@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.sampled_shortcuts import SampledShortcuts, shortcuts_of
 from hospproxy.arrival.shortcuts import Shortcuts
-from hospproxy.contract_document import load
-from hospproxy.errors import FailedAfterSending
-from hospproxy.exchange import Call, Exchange
-from hospproxy.messages import Client, Headers, Request, Response
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.exchange.spans import CLIENT, SERVER, Span
+from hospproxy.exchange.trace_context import TraceParent
+from hospproxy.http.errors import FailedAfterSending
+from hospproxy.http.messages import Client, Headers, Request, Response
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.upstream_request import UpstreamTarget, build_message
-from hospproxy.spans import CLIENT, SERVER, Span
-from hospproxy.trace_context import TraceParent
 from hospproxy.traces.sampler import Sampler
 from hospproxy.traces.tracer import Tracer
 from hospproxy.watch.metrics import Metrics

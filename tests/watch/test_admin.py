@@ -7,9 +7,9 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import Refused
+from hospproxy.http.errors import Refused
+from hospproxy.http.messages import Client, Request, Response
 from hospproxy.interfaces import IHandler
-from hospproxy.messages import Client, Request, Response
 from hospproxy.watch.admin import Admin, is_loopback
 from hospproxy.watch.health import Health
 from hospproxy.watch.merge import Overview, Snapshot

@@ -11,9 +11,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from hospproxy.config import AdminSettings, AuditPageSettings, Settings, UpstreamSettings
-from hospproxy.errors import RecordFailed
-from hospproxy.messages import Client, ClientCertificate, Headers, Request, Response
-from hospproxy.origin_secrets import SecretError
+from hospproxy.http.errors import RecordFailed
+from hospproxy.http.messages import Client, ClientCertificate, Headers, Request, Response
+from hospproxy.keys.origin_secrets import SecretError
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.audit_page.page import AuditPage
 from hospproxy.watch.build_admin import access_for

@@ -8,8 +8,8 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from hospproxy.arrival.null_meter import NullMeter
 from hospproxy.interfaces import IMeter
-from hospproxy.null_meter import NullMeter
 from hospproxy.watch.metrics import MAX_COMPLAINTS, MAX_SERIES, Metrics
 from hospproxy.watch.table import METRICS, markdown
 

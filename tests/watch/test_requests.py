@@ -6,10 +6,10 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import Refused
+from hospproxy.exchange.words import CacheWord
+from hospproxy.http.errors import Refused
 from hospproxy.watch.metrics import Metrics
 from hospproxy.watch.requests import count_request
-from hospproxy.words import CacheWord
 from tests.record.exchanges import READ_NOTE, answer, exchange
 
 

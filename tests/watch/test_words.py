@@ -9,13 +9,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import hospproxy
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
+from hospproxy.exchange.words import status_class
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.queue import SlotRefusal
 from hospproxy.outward.retry import RetrySafety
 from hospproxy.outward.writes.verdict import Found, NotKnowable, NotThere
 from hospproxy.watch.table import METRICS, OF_WORKERS, Metric
-from hospproxy.words import status_class
 
 KNOWN = {metric.name: metric for metric in (*METRICS, *OF_WORKERS)}
 OPEN = frozenset(

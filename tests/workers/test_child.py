@@ -14,10 +14,10 @@ from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisc
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, WorkerLogLine
 from hospproxy.config import Settings, UpstreamSettings
+from hospproxy.process.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, WorkerLogLine
+from hospproxy.process.shutdown import GRACE_S
 from hospproxy.record.admin_events import Operator
-from hospproxy.shutdown import GRACE_S
 from hospproxy.watch.merge import Overview, Snapshot
 from hospproxy.watch.reload_page import ReloadOutcome
 from hospproxy.workers.child import ENDS_FD, FIRST_SOCKET_FD, Child
@@ -73,7 +73,7 @@ class Case(SynchronousTestCase):
         made.stopService.return_value = succeed(None)
         message = StartWorker(slot, pickle.dumps(SETTINGS), 2, 1 if slot == 0 else 0)
         with (
-            mock.patch("hospproxy.service.build", return_value=made) as build,
+            mock.patch("hospproxy.service.service.build", return_value=made) as build,
             mock.patch("hospproxy.workers.child.JournalEnds") as ends,
             mock.patch.object(socket, "socket", side_effect=lambda fileno: mock.Mock(number=fileno)),
             mock.patch("os._exit", side_effect=Left),
@@ -219,7 +219,7 @@ class Logging(Case):
     def setUp(self) -> None:
         super().setUp()
         self.saying = LogForwarder(self.reactor, self.child.channel)
-        inside = mock.patch("hospproxy.channel.isInIOThread", return_value=True)
+        inside = mock.patch("hospproxy.process.channel.isInIOThread", return_value=True)
         self.inside = inside.start()
         self.addCleanup(inside.stop)
 

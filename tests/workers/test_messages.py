@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import MOST_BYTES, Channel, WorkerLogLine
+from hospproxy.process.channel import MOST_BYTES, Channel, WorkerLogLine
 from hospproxy.watch.merge import MetricFamily, MetricSeries, Overview, Snapshot
 from hospproxy.watch.reload_page import ReloadOutcome
 from hospproxy.workers.messages import (

@@ -8,14 +8,14 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.assembly import assemble
 from hospproxy.config import Settings, UpstreamSettings, structure
 from hospproxy.courier.here import NoCourier
 from hospproxy.courier.supervised import CourierProcess
-from hospproxy.folders import remove_left
-from hospproxy.host import Host
+from hospproxy.keys.secrets import MasterKey
+from hospproxy.process.folders import remove_left
+from hospproxy.process.host import Host
 from hospproxy.record.trail.ends import JournalEnds
-from hospproxy.secrets import MasterKey
+from hospproxy.service.assembly import assemble
 
 KEY = MasterKey(b"k" * 32)
 

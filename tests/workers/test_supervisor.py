@@ -12,9 +12,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.channel import Channel, WorkerLogLine
 from hospproxy.config import AuditSettings, ListenerSettings, RedisSettings, Settings, UpstreamSettings
-from hospproxy.forked_process import CannotFork
+from hospproxy.process.channel import Channel, WorkerLogLine
+from hospproxy.process.forked_process import CannotFork
 from hospproxy.record.admin_events import Operator
 from hospproxy.watch.merge import MetricFamily, MetricSeries, Snapshot
 from hospproxy.watch.reload_page import ReloadOutcome
@@ -123,7 +123,7 @@ class Case(SynchronousTestCase):
         )  # fmt: skip
         self.opened: list[Any] = []
         bound = mock.patch("hospproxy.workers.listening_sockets.bound", self.bound)
-        signals = mock.patch("hospproxy.signals.install")
+        signals = mock.patch("hospproxy.process.signals.install")
         for each in (bound, signals):
             each.start()
             self.addCleanup(each.stop)
@@ -273,7 +273,7 @@ class Replacing(Case):
     def test_lines_have_their_level_and_their_worker(self) -> None:
         events: list[Any] = []
         _, second, _ = self.begin()
-        with mock.patch("hospproxy.channel.Logger") as logger:
+        with mock.patch("hospproxy.process.channel.Logger") as logger:
             logger.return_value.emit.side_effect = lambda level, _format, **more: events.append(
                 (level.name, more)
             )

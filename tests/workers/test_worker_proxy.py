@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import Settings, UpstreamSettings
-from hospproxy.shutdown import GRACE_S, Step
+from hospproxy.process.shutdown import GRACE_S, Step
 from hospproxy.workers import worker_proxy
 from hospproxy.workers.worker_proxy import WorkerProxy
 

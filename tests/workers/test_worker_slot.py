@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.child_process import CALM_S, LONGEST_PAUSE_S, exits_in_a_row, restart_pause_s
+from hospproxy.process.child_process import CALM_S, LONGEST_PAUSE_S, exits_in_a_row, restart_pause_s
 
 
 class RestartPauseTests(SynchronousTestCase):

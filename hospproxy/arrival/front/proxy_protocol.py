@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...words import ProxyHeader
+from ...exchange.words import ProxyHeader
 from ..listener_context import ListenerContext
 from .proxy_header import ProxyHeaderError, parse_proxy_header
 from .trust import TrustedProxies, display_address, parse_address

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from attrs import frozen
 
-from ...messages import Client, Headers
+from ...http.messages import Client, Headers
 from .forwarded import ForwardedHop
 from .forwarded import hops as forwarded_hops
 

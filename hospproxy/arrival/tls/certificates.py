@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ...folders import write_whole
+from ...process.folders import write_whole
 
 LIFETIME_DAYS: Final = 397
 """Browsers refuse certificates that are valid for more than 398 days."""

@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ...exchange.words import Handshake
 from ...options.arrival_section import ArrivalSettings
-from ...words import Handshake
 from ..front.trust import Address, parse_address, source_of
 
 MAX_REMEMBERED: Final = 10_000

@@ -18,9 +18,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ...background import Background
-from ...words import Reload
-from ...worker import TaskRunner
+from ...exchange.words import Reload
+from ...process.background import Background
+from ...process.worker import TaskRunner
 from .certificates import CertificateError, read
 
 _log = Logger()

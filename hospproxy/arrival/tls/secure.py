@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener
 from zope.interface import implementer
 
-from ...errors import ProxyError
+from ...http.errors import ProxyError
+from ...http.messages import ClientCertificate, Request, Response
 from ...interfaces import IHandler
-from ...messages import ClientCertificate, Request, Response
 from ..factory import Http1Factory
 from ..http1 import Http1Protocol
 from ..listener_context import ListenerContext

@@ -7,5 +7,5 @@
 * ``refusals.py``: credentials that HOSP refused a moment ago.
 * ``peer_reports.py``: shares failures, token use and accepted credentials with the other workers.
 
-``guard/build_guard.py`` and ``assembly.py`` build these; ``guard/identity.py`` uses ``refusals.py``.
+``guard/build_guard.py`` and ``service/assembly.py`` build these; ``guard/identity.py`` uses ``refusals.py``.
 """

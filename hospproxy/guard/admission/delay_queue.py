@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ...errors import TooMany
+from ...http.errors import TooMany
 
 MAX_WAITING = 2000
 """Maximum requests that wait at one time, in all."""

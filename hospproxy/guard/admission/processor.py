@@ -12,16 +12,16 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ...errors import TooMany
-from ...exchange import Exchange
+from ...exchange.exchange import Exchange
+from ...http.errors import TooMany
+from ...http.messages import Origin, Response
+from ...http.repeat import Repeat
 from ...interfaces import IMeter, IProcessor, ProceedTo
 from ...memory.accounts import Accounts
-from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
-from ...repeat import Repeat
+from ...process.single_flight import SingleFlight
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import CredentialsAccepted, LoginResult, News, TokensUsed
-from ...single_flight import SingleFlight
 from ..credentials import parse_basic
 from .claim_keys import ClaimKeys, LoginAttempt
 from .delay_queue import DelayReason, WaitingGuesses, too_many

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from ...messages import Headers, Origin, Response
+from ...http.messages import Headers, Origin, Response
 from ..second_level import LookupTicket, SharedHit
 
 MAX_GENERATION_BYTES = 64

@@ -13,13 +13,13 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...background import Background
-from ...encryption import Unsealable
 from ...interfaces import IMeter
+from ...keys.encryption import Unsealable
+from ...process.background import Background
 from ...sharing.generations import GENERATION_MS, key_of_tag
 from ...sharing.kinds import Away, RedisScripts
 from ...sharing.lua_scripts import script
-from ...tags import EVERYTHING
+from ...sharing.tags import EVERYTHING
 from ..second_level import LookupTicket, SharedHit
 from .entry_codec import InvalidEntry, LookReply, looked, read, written
 

@@ -20,6 +20,6 @@ The rest uses them:
 * ``in_flight_file.py``: the file of attempts in flight, for the process after a kill.
 * ``build_gate.py``: builds the gate, its slots and its prober from the settings.
 
-``assembly.py`` builds the gate; ``outward`` imports ``rules.py``.
+``service/assembly.py`` builds the gate; ``outward`` imports ``rules.py``.
 The pure modules import only ``errors``, ``messages`` and each other.
 """

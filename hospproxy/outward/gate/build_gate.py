@@ -7,10 +7,10 @@ from collections.abc import Callable
 from attrs import frozen
 
 from ...config import Settings
-from ...folders import of_slot
 from ...foundations import Foundations
 from ...memory.stall_fallback import NoStallSignal, StallSignal
 from ...options.gate_section import MARGIN_S
+from ...process.folders import of_slot
 from .breaker import BreakerState
 from .gate import Gate
 from .in_flight_file import FILE, InFlightFile

@@ -13,14 +13,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...background import Background
-from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
-from ...exchange import Identified
+from ...exchange.exchange import Identified
+from ...http.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
+from ...http.late_responses import AbandonedAttempt
+from ...http.messages import Priority, Response
+from ...http.retry_after import retry_after_s
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...late_responses import AbandonedAttempt
-from ...messages import Priority, Response
 from ...options.gate_section import BreakerSettings, GateSettings
-from ...retry_after import retry_after_s
+from ...process.background import Background
 from .breaker import Breaker, BreakerState
 from .estimate import Estimate
 from .in_flight_file import InFlightStore, NoInFlightStore

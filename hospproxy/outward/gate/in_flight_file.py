@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...worker import TaskRunner
+from ...process.worker import TaskRunner
 
 FILE = "at-hosp.json"
 """Name of the file, in ``state_dir``."""

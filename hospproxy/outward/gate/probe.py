@@ -8,13 +8,13 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ...background import Background
-from ...contract import Operation
-from ...errors import ProxyError
-from ...exchange import Call, Deadline, Exchange
+from ...contract.contract import Operation
+from ...exchange.exchange import Call, Deadline, Exchange
+from ...http.errors import ProxyError
+from ...http.messages import Client, Priority, Request
 from ...interfaces import Ask, IMeter
-from ...messages import Client, Priority, Request
 from ...options.gate_section import BreakerSettings
+from ...process.background import Background
 from .breaker import BreakerState
 from .rules import PROBE
 

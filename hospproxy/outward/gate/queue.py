@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from ...messages import Priority
+from ...http.messages import Priority
 from .surge_share import SurgeShare
 
 HEAD_START_S = {Priority.WRITE: 0.0, Priority.READ: 5.0, Priority.REFRESH: 15.0}

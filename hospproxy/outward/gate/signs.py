@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 
-from ...errors import BadAnswer, FailedAfterSending, NotSent
-from ...messages import Response
+from ...http.errors import BadAnswer, FailedAfterSending, NotSent
+from ...http.messages import Response
 from .breaker import Breaker
 
 OVERLOADED = frozenset({429, 502, 503, 504})

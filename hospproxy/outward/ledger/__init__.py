@@ -8,7 +8,7 @@ In reading order:
 * ``owner.py``: the file lock that tells whether the owner of an entry is still alive.
 * ``rows.py``: a call and a response as bytes.
 
-``outward/writes`` keeps its entries here, encrypted by ``hospproxy/encryption.py``. ``sharing`` uses ``rows.py``,
-``gate`` and ``sharing`` use ``owner.py``, ``service.py`` and ``state`` use ``format.py``. The ledger imports none of
-these.
+``outward/writes`` keeps its entries here, encrypted by ``hospproxy/keys/encryption.py``. ``sharing`` uses
+``rows.py``, ``gate`` and ``sharing`` use ``owner.py``, ``service/service.py`` and ``state`` use ``format.py``. The
+ledger imports none of these.
 """

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ...folders import make_private
-from ...sqlite_file import open_private
+from ...process.folders import make_private
+from ...process.sqlite_file import open_private
 
 MAJOR, MINOR = 1, 3
 

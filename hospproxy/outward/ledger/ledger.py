@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...errors import ProxyError
-from ...sqlite_file import in_one
-from ...worker import TaskRunner
+from ...http.errors import ProxyError
+from ...process.sqlite_file import in_one
+from ...process.worker import TaskRunner
 from . import format as file_format
 from . import store
 from .owner import LedgerOwner

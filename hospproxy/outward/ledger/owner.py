@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
-from ...folders import make_private
+from ...process.folders import make_private
 
 _MOST = 100
 """Maximum characters of a name. A longer one, which could only come from Redis, names no lock file."""

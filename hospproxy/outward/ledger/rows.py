@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from attrs import astuple
 
-from ...contract import Contract
-from ...exchange import Call, Deadline, Identified, Presence, Trace
-from ...messages import ABSENT, Client, ClientCertificate, Headers, Identity, Origin, Request, Response
+from ...contract.contract import Contract
+from ...exchange.exchange import Call, Deadline, Identified, Presence, Trace
+from ...http.messages import ABSENT, Client, ClientCertificate, Headers, Identity, Origin, Request, Response
 
 
 class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):

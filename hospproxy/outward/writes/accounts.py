@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from ...contract import Contract, IdentityRule
-from ...exchange import Call
+from ...contract.contract import Contract, IdentityRule
+from ...exchange.exchange import Call
 from ...guard.credentials import basic, parse_basic
-from ...messages import Response
+from ...http.messages import Response
 from .entry import WriteEntry
 from .verdict import Found, LostPatch, NotKnowable, NotThere, Verdict, has_changed
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...background import Background
-from ...errors import RecordFailed
-from ...exchange import Identified
+from ...exchange.exchange import Identified
+from ...http.errors import RecordFailed
 from ...interfaces import IMeter
+from ...process.background import Background
 
 _log = Logger()
 

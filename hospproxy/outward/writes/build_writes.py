@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ...encryption import Seal
 from ...foundations import Foundations
+from ...keys.encryption import Seal
 from ..ledger.ledger import Ledger
 from .background import LateOutcomes
 from .claims import Claims, NoClaims

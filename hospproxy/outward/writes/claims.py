@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen
 
-from ...errors import ProxyError
-from ...exchange import Identified
-from ...messages import Identity, Response
+from ...exchange.exchange import Identified
+from ...http.errors import ProxyError
+from ...http.messages import Identity, Response
 from .entry import WriteState
 
 if TYPE_CHECKING:

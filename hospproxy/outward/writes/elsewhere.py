@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...background import Background
-from ...errors import NotSent, OutcomeUnknown
-from ...exchange import Identified
+from ...exchange.exchange import Identified
+from ...http.errors import NotSent, OutcomeUnknown
+from ...http.messages import Origin, Response
 from ...interfaces import IMeter
-from ...messages import Origin, Response
+from ...process.background import Background
 from .claims import ClaimedElsewhere, Claims, ClaimUnknown, KnownWrite, NoClaims, RejoinResult
 from .entries import WriteEntries
 from .entry import WriteEntry, WriteNames, WriteState

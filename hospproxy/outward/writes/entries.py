@@ -13,8 +13,8 @@ from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
-from ...errors import OverCapacity
-from ...exchange import Identified
+from ...exchange.exchange import Identified
+from ...http.errors import OverCapacity
 from ...options.sections import WritesSettings
 from .entry import WriteEntry, WriteNames, WriteState, has_effect
 from .equality import digest, record_name, record_of, turn_of, what

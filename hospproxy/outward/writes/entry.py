@@ -8,9 +8,9 @@ import hashlib
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from ...contract import Operation
-from ...exchange import Call, Deadline, Identified, Presence
-from ...messages import Request, Response
+from ...contract.contract import Operation
+from ...exchange.exchange import Call, Deadline, Identified, Presence
+from ...http.messages import Request, Response
 from .versions import RecordVersion
 
 

@@ -6,8 +6,8 @@ import hashlib
 
 import msgspec
 
-from ...exchange import Identified
-from ...messages import ABSENT, Json
+from ...exchange.exchange import Identified
+from ...http.messages import ABSENT, Json
 from .stored_values import DoubtfulValue, as_stored
 
 

@@ -8,12 +8,12 @@ import msgspec
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ...answers import ProxyResponses
-from ...contract import Contract
-from ...errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
-from ...exchange import Identified
+from ...contract.contract import Contract
+from ...exchange.answers import ProxyResponses
+from ...exchange.exchange import Identified
+from ...http.errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
+from ...http.messages import Response
 from ...interfaces import IMeter, Proceed
-from ...messages import Response
 from .entry import WriteEntry
 from .looks import LookUndecided, WriteLooks
 from .seen_ids import SeenIds

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ...errors import Refused
-from ...exchange import Identified
-from ...messages import Headers, Response
+from ...exchange.exchange import Identified
+from ...http.errors import Refused
+from ...http.messages import Headers, Response
 
 MAX_LENGTH = 255
 _STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')

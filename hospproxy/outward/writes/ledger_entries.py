@@ -12,10 +12,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...contract import Contract
-from ...encryption import Seal, Unsealable
-from ...exchange import Identified
-from ...messages import Identity, Response
+from ...contract.contract import Contract
+from ...exchange.exchange import Identified
+from ...http.messages import Identity, Response
+from ...keys.encryption import Seal, Unsealable
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.store import HIGHEST_ID, LedgerRow, TurnKeeper

@@ -9,11 +9,11 @@ import msgspec
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ...contract import Contract, Operation
-from ...errors import ProxyError
-from ...exchange import Call, Identified
+from ...contract.contract import Contract, Operation
+from ...exchange.exchange import Call, Identified
+from ...http.errors import ProxyError
+from ...http.messages import Priority, Response
 from ...interfaces import Ask, IMeter
-from ...messages import Priority, Response
 from . import accounts
 from .claims import Claims, NoClaims
 from .entry import WriteEntry

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...answers import JSON_TYPE, encode
-from ...contract import Operation, Route
-from ...errors import Refused
-from ...exchange import Identified
-from ...messages import Headers, Response
+from ...contract.contract import Operation, Route
+from ...exchange.answers import JSON_TYPE, encode
+from ...exchange.exchange import Identified
+from ...http.errors import Refused
+from ...http.messages import Headers, Response
 from .claims import Claims
 from .entry import WriteState
 from .ledger_entries import LedgerEntries

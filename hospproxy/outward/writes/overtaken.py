@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 from twisted.logger import Logger
 
-from ...background import Background
-from ...contract import Contract
-from ...exchange import Call
+from ...contract.contract import Contract
+from ...exchange.exchange import Call
+from ...http.messages import Response
 from ...interfaces import IMeter
-from ...messages import Response
+from ...process.background import Background
 from .entry import WriteEntry
 from .equality import record_name
 from .stored_values import same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ...http_dates import seconds_of
+from ...http.dates import seconds_of
 
 _DRIFT = 0.0002
 """Assumed maximum drift between two clocks, in seconds per second."""

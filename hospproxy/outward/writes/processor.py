@@ -6,10 +6,10 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ...errors import NotSent, OutcomeUnknown, ProxyError
-from ...exchange import Identified
+from ...exchange.exchange import Identified
+from ...http.errors import NotSent, OutcomeUnknown, ProxyError
+from ...http.messages import Origin, Response
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...messages import Origin, Response
 from . import outcomes
 from .background import LateOutcomes, LateWork
 from .claims import ClaimedElsewhere, Claims, NoClaims

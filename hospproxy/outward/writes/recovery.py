@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...errors import ProxyError
-from ...exchange import Identified
+from ...exchange.exchange import Identified
+from ...http.errors import ProxyError
 from .claims import Claims
 from .entries import WriteEntries
 from .entry import WriteEntry

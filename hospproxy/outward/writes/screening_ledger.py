@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...exchange import Identified
+from ...exchange.exchange import Identified
 from .entry import WriteEntry, WriteState
 from .ledger_entries import LedgerEntries
 

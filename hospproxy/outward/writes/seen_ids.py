@@ -11,9 +11,9 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from ...contract import Contract, Operation
-from ...exchange import Call
-from ...messages import ABSENT, Json, Response
+from ...contract.contract import Contract, Operation
+from ...exchange.exchange import Call
+from ...http.messages import ABSENT, Json, Response
 from ..ledger.store import HIGHEST_ID
 from .versions import RecordVersions
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from attrs import frozen
 
-from ...contract import Operation
-from ...messages import ABSENT, Json
+from ...contract.contract import Operation
+from ...http.messages import ABSENT, Json
 
 
 @frozen(slots=True)

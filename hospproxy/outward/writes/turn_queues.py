@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ...errors import OverCapacity
+from ...http.errors import OverCapacity
 
 
 @define(slots=True, eq=False)

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-from ...contract import Resource
-from ...messages import Json
+from ...contract.contract import Resource
+from ...http.messages import Json
 from .stored_values import ValueMatch, likeness
 from .versions import RecordVersion
 

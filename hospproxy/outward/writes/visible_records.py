@@ -12,9 +12,9 @@ from collections.abc import Callable
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ...contract import Contract
-from ...exchange import Call
-from ...messages import Response
+from ...contract.contract import Contract
+from ...exchange.exchange import Call
+from ...http.messages import Response
 from ...sharing.news import EntriesInvalidated, EverythingStale, News
 from .seen_ids import id_of, ids_in
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ...host import Host
 from ...interfaces import IMeter
+from ...process.host import Host
 from ..http_facts import HttpFacts
 from ..sinks.bucket import client_for
 from .closed_files import ClosedFiles

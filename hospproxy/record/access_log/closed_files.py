@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from ...folders import make_private, sync_folder
+from ...process.folders import make_private, sync_folder
 from .file_names import end_of, is_closed_name
 
 SHIPPED: Final = "shipped"

@@ -17,7 +17,7 @@ import msgspec
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from ...folders import make_private, sync_folder
+from ...process.folders import make_private, sync_folder
 from ..trail.files import lock_of
 from . import position
 from .closed_files import SHIPPED

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from twisted.logger import Logger
 
-from ...folders import write_whole
+from ...process.folders import write_whole
 
 FILE: Final = "position.json"
 _MOST_JOURNALS: Final = 255

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...interfaces import IAuditWriter, IMeter
-from ...worker import TaskRunner
+from ...process.worker import TaskRunner
 from ..trail.follower import Batch
 from .entry import UnreadableRecord, entry_of
 from .formats import MakeLine, balancer_id

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...interfaces import IMeter
-from ...worker import TaskRunner
+from ...process.worker import TaskRunner
 from ..sinks.bucket import Upload, store
 from .closed_files import ClosedFiles, Removed
 from .file_names import key_of

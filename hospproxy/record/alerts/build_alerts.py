@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ...folders import of_slot
-from ...host import REAL, Host
 from ...interfaces import IJournal, IMeter
+from ...process.folders import of_slot
+from ...process.host import REAL, Host
 from .bounded import RepeatFilter
 from .count_rules import (
     AlertRule,

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...folders import read_bounded, write_whole
-from ...worker import TaskRunner
+from ...process.folders import read_bounded, write_whole
+from ...process.worker import TaskRunner
 from .hour_rules import SavedHours, UnusualHours
 from .usual_rule import MoreThanUsual, SavedUsual
 

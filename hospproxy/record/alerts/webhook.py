@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from zope.interface import implementer
 
-from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.secret_values import shared_secret
+from ...process.host import REAL, Host
 from ..trail.scan import record_of
 
 if TYPE_CHECKING:

@@ -22,5 +22,5 @@ Modules in reading order:
 - `build_columns.py`: makes both from the settings.
 
 `IndexUpkeep.run` and `ColumnIndex` are plain functions without a reactor: any process may call them that can afford
-a crash of native code. `record/sinks/build_sinks.py`, `service.py` and `record/commands/` import this folder.
+a crash of native code. `record/sinks/build_sinks.py`, `service/service.py` and `record/commands/` import this folder.
 """

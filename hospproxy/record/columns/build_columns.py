@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...host import REAL, Host
+from ...process.host import REAL, Host
 from .questions import Setup
 from .reader import ColumnReader
 from .sink import IndexSink

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ...folders import write_whole
+from ...process.folders import write_whole
 
 FILE: Final = "index.json"
 VERSION: Final = 1

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ... import clocks
+from ...process import clocks
 from ..search.filters import Filters
 from ..search.rows import NoIndexYet, RowName
 from ..trail.identity import trail_id

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from attrs import define, field
 
-from ...folders import sync_folder
+from ...process.folders import sync_folder
 from .engine import Engine, listed, literal
 from .entries import Entry, SetMember
 from .manifest import Segment, digest_of

@@ -17,7 +17,7 @@ from typing import Final
 
 from attrs import define, field
 
-from ...folders import make_private
+from ...process.folders import make_private
 from . import engine as engines
 from .engine import Engine
 from .entries import RowEncoder, SetMember

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ... import clocks
+from ...process import clocks
 from ..extract.forms import FORMS
 from ..extract.owner_extract import MOST, owner_extract
 from .export_command import output

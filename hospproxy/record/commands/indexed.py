@@ -10,7 +10,7 @@ from attrs import define, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...database_url import BadUrlError, parsed
+from ...options.database_url import BadUrlError, parsed
 from ..database.access import words_of
 from ..database.connect import DatabaseTarget, engine_for
 from ..database.reader import members, page

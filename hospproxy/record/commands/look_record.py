@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...errors import RecordFailed
-from ...secrets import KeyFileError
-from ...signing_key import Signer
+from ...http.errors import RecordFailed
+from ...keys.secrets import KeyFileError
+from ...keys.signing_key import Signer
 from ..describe import VERSION, Record, timestamp
 from ..trail.keeper import TrailKeeper
 from ..trail.record_line import encode_record

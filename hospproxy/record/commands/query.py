@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ... import clocks
+from ...process import clocks
 from ..search.filters import BadFilterError, Filters, parse
 from ..search.rows import IndexRow
 from .indexed_folder import folder_source

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ... import audit_users as users
+from ...keys import audit_users as users
 
 DEFAULT = Path("hospproxy-state/audit-users")
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...secrets import KeyFileError
-from ...signing_key import PublicKeys
+from ...keys.secrets import KeyFileError
+from ...keys.signing_key import PublicKeys
 from ..export.texts import visible
 from ..trail.verify import verify
 

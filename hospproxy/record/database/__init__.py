@@ -16,6 +16,6 @@ Modules in reading order:
 - `reader.py`: pages, single records, exports and the summary (`ITrailReader`).
 - `build_database.py`: makes sink and reader from the settings; without a URL, those of `record/columns/`.
 
-`record/sinks/build_sinks.py`, `service.py` and `record/commands/indexed.py` import it. SQLAlchemy is slow to import,
-so other code imports this folder only where the database is used.
+`record/sinks/build_sinks.py`, `service/service.py` and `record/commands/indexed.py` import it. SQLAlchemy is slow to
+import, so other code imports this folder only where the database is used.
 """

@@ -13,7 +13,7 @@ from attrs import define, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...worker import TaskRunner, TaskThread
+from ...process.worker import TaskRunner, TaskThread
 from ..search.rows import IndexAway, NoIndexYet
 from .connect import DatabaseTarget, engine_for
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter, IAuditWriter, ITrailReader
+from ...process.host import REAL, Host
 from ..columns import build_columns
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def target_of(settings: Settings) -> DatabaseTarget:
     """The database that the settings name."""
-    from ...database_url import parsed
+    from ...options.database_url import parsed
     from .connect import DatabaseTarget
 
     section = settings.audit_database

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from ...iterators import close
+from ...process.iterators import close
 from ..search.rows import IndexRow
 from .fhir import NAMING, FhirNaming, Members, line_of
 from .table import CsvWriter

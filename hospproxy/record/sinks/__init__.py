@@ -16,6 +16,6 @@ Modules in reading order:
 - `bucket.py`: the S3 sink, one object per closed file.
 - `build_sinks.py`: makes all sinks and carriers from the settings; the only module that knows every kind.
 
-`assembly.py` and `service.py` use `build_sinks.py`; `state/` uses `positions.py`; `record/alerts/` posts alerts
-through `signed_post.py`. Plugins implement the interfaces in `interfaces.py` (docs/writers.md).
+`service/assembly.py` and `service/service.py` use `build_sinks.py`; `state/` uses `positions.py`; `record/alerts/`
+posts alerts through `signed_post.py`. Plugins implement the interfaces in `interfaces.py` (docs/writers.md).
 """

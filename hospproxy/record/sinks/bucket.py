@@ -17,10 +17,10 @@ from attrs import frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter
 from ...options.secret_values import content_of
-from ...worker import TaskRunner
+from ...process.host import REAL, Host
+from ...process.worker import TaskRunner
 from ..trail.follower import ClosedFile
 from ..trail.names import PACKED
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter, IAuditWriter, IAuditWriterMaker, IMeter
-from ...secrets import KeyFileError
+from ...keys.secrets import KeyFileError
+from ...process.host import REAL, Host
 from ..alerts import webhook
 from ..database import build_database as database
 from . import bucket, http, syslog

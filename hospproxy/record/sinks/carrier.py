@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...background import Background
 from ...interfaces import IAuditFileWriter, IAuditWriter, IMeter
-from ...worker import TaskRunner
+from ...process.background import Background
+from ...process.worker import TaskRunner
 from ..trail.follower import Cursor
 from .feeds import BatchFeed, Feed, FileFeed, JournalEnd, Parcel
 from .journals import JournalCursor, Journals, MissedRecords

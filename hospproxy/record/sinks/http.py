@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
-from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.secret_values import shared_secret
+from ...process.host import REAL, Host
 from ..trail.follower import Batch
 
 if TYPE_CHECKING:

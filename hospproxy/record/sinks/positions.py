@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from attrs import frozen
 
-from ...folders import make_private, sync_folder, write_whole
+from ...process.folders import make_private, sync_folder, write_whole
 from ..trail.files import lock_of
 from ..trail.follower import Cursor
 

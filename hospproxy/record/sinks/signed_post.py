@@ -18,10 +18,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from ... import clocks
-from ...client_endpoint import Certificates, endpoint_to
-from ...outgoing_http import BodyCollector, Undecoded, causes, pool_of, send
-from ...retry_after import seconds_until
+from ...http.outgoing import BodyCollector, Undecoded, causes, pool_of, send
+from ...http.retry_after import seconds_until
+from ...process import clocks
+from ...process.client_endpoint import Certificates, endpoint_to
 
 MAX_ANSWER_BYTES = 64 << 10
 """Bytes of a response body, which is ignored. With a longer one the connection is not worth keeping."""

@@ -27,9 +27,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.addresses import parse_address
+from ...process.host import REAL, Host
 from ..trail.follower import Batch
 from .overlap import Overlap
 from .syslog_message import SyslogFormat, chunks
@@ -157,7 +157,7 @@ def writer_for(settings: Settings, reactor: Any, _host: Host = REAL) -> IAuditWr
     section = settings.audit_syslog
     if not section.enabled or section.url is None:  # checks.py refuses the latter
         return None
-    from ...client_endpoint import Certificates  # slow to import, and most installations have no receiver
+    from ...process.client_endpoint import Certificates
     from .syslog_connection import SyslogOpener
 
     files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)

@@ -25,8 +25,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...client_endpoint import Certificates, Renewed, endpoint_to
 from ...options.addresses import Address
+from ...process.client_endpoint import Certificates, Renewed, endpoint_to
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
 """A receiver whose machine is gone is noticed after 40 s even if nothing is sent."""

@@ -24,6 +24,6 @@ Modules in reading order:
 - `identity.py`: the trail's id, since two machines may both have a journal w0.
 - `differences.py`, `verify.py`: the auditor's check of chain and signatures.
 
-`assembly.py` and `service.py` open the journal. `record/`, `state/` (backup and restore), `host.py`
-and `watch/audit_page/` import single modules. Nothing here imports sinks, the index or the page.
+`service/assembly.py` and `service/service.py` open the journal. `record/`, `state/` (backup and restore),
+`process/host.py` and `watch/audit_page/` import single modules. Nothing here imports sinks, the index or the page.
 """

@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...answers import ProxyResponses, accept_class
-from ...errors import ProxyError, RecordFailed
-from ...exchange import Exchange
-from ...host import REAL, Host
+from ...exchange.answers import ProxyResponses, accept_class
+from ...exchange.exchange import Exchange
+from ...http.errors import ProxyError, RecordFailed
+from ...http.messages import Response
 from ...interfaces import IJournal, IMeter
-from ...messages import Response
-from ...signing_key import Signer, signer_for
-from ...worker import BriefThread, TaskRunner
+from ...keys.signing_key import Signer, signer_for
+from ...process.host import REAL, Host
+from ...process.worker import BriefThread, TaskRunner
 from ..admin_events import AdminTrail
 from ..describe import gap
 from ..intent import RETRY_AFTER_S

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from ...folders import make_private, sync_folder
+from ...process.folders import make_private, sync_folder
 
 CLOSING_ROOM = 2048
 """Bytes at the end of a reserve, kept for the digest that closes it."""

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...worker import TaskRunner
+from ...process.worker import TaskRunner
 from ..disclosures import Disclosure
 from .current import RingAppend
 from .files import FULL, JournalFile

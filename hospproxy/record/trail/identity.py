@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ...folders import create_whole
-from ...secrets import KeyFileError, read_key_file
+from ...keys.secrets import KeyFileError, read_key_file
+from ...process.folders import create_whole
 
 FILE = "trail-id"
 _ID = re.compile(r"[0-9a-f]{16}")

@@ -19,11 +19,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import RecordFailed
+from ...http.errors import RecordFailed
+from ...http.repeat import Told
 from ...interfaces import ILineJournal, IMeter
 from ...options.audit_section import AuditSettings
-from ...repeat import Told
-from ...worker import TaskRunner
+from ...process.worker import TaskRunner
 from ..disclosures import Disclosure
 from .follower import Cursor
 from .group_commit import Committer, WriteRing

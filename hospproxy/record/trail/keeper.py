@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ...errors import RecordFailed
-from ...signing_key import Signer
+from ...http.errors import RecordFailed
+from ...keys.signing_key import Signer
 from ..disclosures import Disclosure
 from . import marks, recovery
 from .current import CurrentFile, RecordGroup, RingAppend, RotationPlan, within

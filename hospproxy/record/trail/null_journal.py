@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from ...http.repeat import Told
 from ...interfaces import ILineJournal
-from ...repeat import Told
 from ..disclosures import Disclosure
 from .follower import Cursor
 

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
-from ...folders import sync_folder
-from ...signing_key import Signer
+from ...keys.signing_key import Signer
+from ...process.folders import sync_folder
 from .files import OsFiles, TrailFiles, locked
 from .follower import Cursor
 from .hash_chain import signed

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
-from ...signing_key import PublicKeys
+from ...keys.signing_key import PublicKeys
 from .differences import ChainedLine, differences
 from .files import OsFiles, TrailFiles
 from .hash_chain import NOTHING, ChainHead, hash_of, is_signed_by, link_of

@@ -3,7 +3,7 @@
 In reading order:
 
 - ``page.py``: handles a request: log in, build the page, record the look.
-- ``login.py``, ``audit_users.py``, ``login_delay.py``: check passwords, keep the users file, delay guesses.
+- ``login.py``, ``keys/audit_users.py``, ``login_delay.py``: check passwords, keep the users file, delay guesses.
 - ``looks.py``: the audit record of a look.
 - ``routes.py``: paths and query strings.
 - ``pages.py``: queries the trail, and fills the templates.
@@ -13,5 +13,6 @@ In reading order:
 - ``html.py``: renders HTML, and adds the header fields.
 - ``build_audit_page.py``: builds the page from the settings.
 
-``service.py`` builds it, ``admin.py`` serves it, and the command ``hospproxy-audit user`` uses ``audit_users.py``.
+``service/service.py`` builds it, ``admin.py`` serves it, and the command ``hospproxy-audit user`` uses
+``keys/audit_users.py``.
 """

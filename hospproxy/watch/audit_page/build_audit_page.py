@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ... import audit_users as users
-from ...clocks import wall
 from ...config import Settings
 from ...interfaces import IJournal, ITrailReader
-from ...worker import TaskThread
+from ...keys import audit_users as users
+from ...process.clocks import wall
+from ...process.worker import TaskThread
 from .login import LogIn
 from .looks import AuditLooks
 from .page import AuditPage

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from ...http.messages import Response
 from ...interfaces import ITrailReader
-from ...iterators import close
-from ...messages import Response
+from ...process.iterators import close
 from ...record.search.match import set_of
 from ...record.search.rows import IndexRow
 from . import html

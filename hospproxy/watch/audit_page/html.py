@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
 
-from ...messages import Headers, Response
+from ...http.messages import Headers, Response
 
 if TYPE_CHECKING:
     from jinja2 import Environment

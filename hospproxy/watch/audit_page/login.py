@@ -16,11 +16,11 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ... import audit_users as users
 from ...arrival.front.trust import source_of
 from ...guard.credentials import Credentials
-from ...single_flight import SingleFlight
-from ...worker import TaskRunner
+from ...keys import audit_users as users
+from ...process.single_flight import SingleFlight
+from ...process.worker import TaskRunner
 from .login_delay import LoginDelay
 
 MOST_REMEMBERED = 1000

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from ...messages import Request
+from ...http.messages import Request
 from ...record.describe import VERSION, timestamp
 from ...record.search.filters import Filters
 

@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from ...errors import RecordFailed
 from ...guard.credentials import Credentials, parse_basic
+from ...http.errors import RecordFailed
+from ...http.messages import Request, Response
 from ...interfaces import IJournal
-from ...messages import Request, Response
 from ...record.search.filters import BadFilterError
 from ...record.search.rows import IndexAway, NoIndexYet
 from . import html, routes

@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 from attrs import evolve, frozen
 from twisted.internet.defer import DeferredSemaphore
 
+from ...http.messages import Request, Response
 from ...interfaces import ITrailReader
-from ...messages import Request, Response
 from ...options.page_section import AuditPageSettings
+from ...process.worker import TaskRunner
 from ...record.extract.forms import as_html
 from ...record.extract.owner_extract import owner_extract
 from ...record.search.filters import BadFilterError, Filters
 from ...record.search.rows import IndexRow, RowKey, RowName
 from ...record.trail.hash_chain import hash_of
-from ...worker import TaskRunner
 from . import downloads, html, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
 from .looks import AuditLook

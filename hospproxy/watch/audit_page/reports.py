@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from ...interfaces import ITrailReader
-from ...iterators import close
+from ...process.iterators import close
 from ...record.extract.owner_extract import GIVEN, MAYBE
 from ...record.search.filters import Filters
 from ...record.search.rows import IndexRow

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from attrs import define, evolve, field, frozen
 
 from ...config import Settings
-from ...host import Host
 from ...interfaces import IJournal
 from ...options.source import NO_RELOAD, OptionsState
+from ...process.host import Host
 from ...record.alerts.system_alert import SystemAlerts
 from ...sharing.kinds import RedisScripts
 from ..health import Health

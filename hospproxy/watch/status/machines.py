@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 from twisted.logger import Logger
 
-from ...encryption import Unsealable
+from ...keys.encryption import Unsealable
 from ...sharing.kinds import Away, RedisScripts
 from ...sharing.lua_scripts import script
 

@@ -17,11 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from ...background import Background
-from ...folders import read_bounded, write_whole
+from ...exchange.words import Signal
 from ...interfaces import IMeter
-from ...words import Signal
-from ...worker import TaskRunner
+from ...process.background import Background
+from ...process.folders import read_bounded, write_whole
+from ...process.worker import TaskRunner
 from .. import merge
 from ..merge import Overview
 from . import changes, together

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from ...messages import Request, Response
+from ...http.messages import Request, Response
 from ..audit_page import html
 from . import document
 from .recorder import Recorder

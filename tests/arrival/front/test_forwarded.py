@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.front.forwarded import ForwardedHop, hops
 from hospproxy.arrival.front.trust import MAX_HOPS, TrustedProxies
-from hospproxy.messages import Client, Headers
+from hospproxy.http.messages import Client, Headers
 
 LISTED = TrustedProxies(TrustedProxies.of(["10.0.0.0/8", "2001:db8::/32"]).networks, "forwarded", "forwarded")
 

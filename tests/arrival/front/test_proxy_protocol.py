@@ -20,7 +20,7 @@ from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import self_signed
 from hospproxy.arrival.tls.contexts import TlsConnectionCreator, TlsContexts, TlsFactory
-from hospproxy.messages import Client
+from hospproxy.http.messages import Client
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.front.test_proxy_header import MALFORMED, TCP4, WHOLE, ipv4, version_2

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.front.trust import MAX_HOPS, TrustedProxies, display_address, parse_address
-from hospproxy.messages import Client, Headers
+from hospproxy.http.messages import Client, Headers
 
 LISTED = TrustedProxies.of(["10.0.0.0/8", "2001:db8::/32"])
 

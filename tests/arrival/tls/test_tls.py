@@ -14,7 +14,7 @@ from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import CertificatePair
 from hospproxy.arrival.tls.contexts import ClientAuthorities, TlsConnectionCreator, TlsContexts, TlsFactory
 from hospproxy.arrival.tls.secure import SecureFactory
-from hospproxy.messages import Headers, Response
+from hospproxy.http.messages import Headers, Response
 from hospproxy.options.arrival_section import ArrivalSettings
 from tests.arrival.certificates import Issued, TestAuthority, TlsClient, trusting
 from tests.arrival.memory_transport import Recorder

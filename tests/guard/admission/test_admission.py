@@ -18,12 +18,12 @@ from hospproxy.guard.admission.processor import COUNTED_S, Admission, KnownCrede
 from hospproxy.guard.admission.refusals import NoRefusalCache, RefusalCache
 from hospproxy.guard.credentials import Credentials, parse_basic
 from hospproxy.guard.identity import IdentityCheck
+from hospproxy.http.messages import Client, Headers, Request, Response
 from hospproxy.interfaces import IProcessor
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import Client, Headers, Request, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.options.sections import CacheSettings
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig, SmallHosp

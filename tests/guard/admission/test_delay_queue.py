@@ -4,8 +4,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import TooMany
 from hospproxy.guard.admission.delay_queue import DelayReason, WaitingGuesses
+from hospproxy.http.errors import TooMany
 
 
 class WaitingTests(SynchronousTestCase):

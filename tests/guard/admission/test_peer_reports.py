@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.exchange import Exchange
 from hospproxy.guard.admission.claim_keys import ClaimKeys
 from hospproxy.guard.admission.key_limits import TokenBuckets
 from hospproxy.guard.admission.peer_reports import MOST_KEYS, SLACK, PeerReports, UnreportedTokens
 from hospproxy.guard.admission.processor import Admission
 from hospproxy.guard.admission.refusals import NoRefusalCache
+from hospproxy.http.messages import Client, Headers, Identity, Origin, Request, Response
 from hospproxy.memory.accounts import Accounts
-from hospproxy.messages import Client, Headers, Identity, Origin, Request, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.sharing.kinds import ALONE
 from hospproxy.sharing.news import CredentialsAccepted, LoginResult, News, TokensUsed, packed, unpacked

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.messages import Headers, Origin, Response
 from hospproxy.memory.redis.entry_codec import InvalidEntry, LookReply, looked, read, written
 from hospproxy.memory.redis.level import LevelLimits, RedisSecondLevel
 from hospproxy.memory.second_level import LookupTicket, SharedHit
-from hospproxy.messages import Headers, Origin, Response
 from hospproxy.sharing.generations import tags_of
 from hospproxy.sharing.news import (
     AccountChange,

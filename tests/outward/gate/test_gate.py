@@ -17,11 +17,18 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
-from hospproxy.exchange import Exchange
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import (
+    BadAnswer,
+    BreakerOpen,
+    FailedAfterSending,
+    NotSent,
+    OverCapacity,
+    ProxyError,
+)
+from hospproxy.http.messages import Priority, Response
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Priority, Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate

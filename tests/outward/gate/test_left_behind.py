@@ -18,11 +18,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.contract_document import load
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity
-from hospproxy.exchange import Call, Exchange
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity
+from hospproxy.http.messages import Client, Origin, Response
 from hospproxy.interfaces import IUpstream
-from hospproxy.messages import Client, Origin, Response
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate

@@ -6,10 +6,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract_document import load
-from hospproxy.errors import NotSent
-from hospproxy.exchange import Call
-from hospproxy.messages import Response
+from hospproxy.contract.document import load
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.errors import NotSent
+from hospproxy.http.messages import Response
 from hospproxy.options.gate_section import BreakerSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.probe import Prober

@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Priority
+from hospproxy.http.messages import Priority
 from hospproxy.outward.gate.queue import HEAD_START_S, Queue, SlotRefusal, Ticket, TicketState
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
-from hospproxy.messages import Response
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, NotSent
+from hospproxy.http.messages import Response
 from hospproxy.outward.gate.signs import AttemptSign, Outcome, sign_of
 
 

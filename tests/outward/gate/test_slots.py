@@ -3,9 +3,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import BreakerOpen, NotSent, OverCapacity
+from hospproxy.http.errors import BreakerOpen, NotSent, OverCapacity
+from hospproxy.http.messages import Response
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Response
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import OverCapacity
-from hospproxy.exchange import Exchange
-from hospproxy.messages import Priority, Response
-from hospproxy.null_meter import NullMeter
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import OverCapacity
+from hospproxy.http.messages import Priority, Response
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.queue import USUAL_OF, Queue, SlotRefusal, Ticket

@@ -9,14 +9,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.answers import ProxyResponses
-from hospproxy.chain import Chain
-from hospproxy.errors import FailedAfterSending, NotSent
-from hospproxy.exchange import Call
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.answers import ProxyResponses
+from hospproxy.exchange.exchange import Call
 from hospproxy.guard.validation import Validation
+from hospproxy.http.errors import FailedAfterSending, NotSent
+from hospproxy.http.messages import Client, Origin, Request, Response
 from hospproxy.interfaces import IUpstream
-from hospproxy.messages import Client, Origin, Request, Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.sections import RetrySettings
 from hospproxy.outward.gate.gate import Gate
@@ -25,6 +24,7 @@ from hospproxy.outward.retry import Retry, RetryBudget
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
 from hospproxy.own_requests import OwnRequests
+from hospproxy.service.chain import Chain
 from tests.rig import CONTRACT
 from tests.stages import by_stage
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy import contract_document
-from hospproxy.exchange import Call
-from hospproxy.messages import Client, ClientCertificate, Request
+from hospproxy.contract import document as contract_document
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.messages import Client, ClientCertificate, Request
 from hospproxy.outward.ledger.rows import read_call, write_call
 from hospproxy.record.describe import Describer
 from tests.stages import identified

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from hospproxy.encryption import Seal
+from hospproxy.keys.encryption import Seal
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.news import News

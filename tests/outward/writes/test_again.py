@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending, NotSent, Refused
-from hospproxy.exchange import Exchange
-from hospproxy.messages import Headers, Response
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import FailedAfterSending, NotSent, Refused
+from hospproxy.http.messages import Headers, Response
 from hospproxy.outward.writes.keys import is_kept, key_in
 from hospproxy.outward.writes.processor import Writes
 from tests.rig import STAFF1, STAFF2, Rig

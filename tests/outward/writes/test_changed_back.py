@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from tests.outward.ledger.fakes import AtOnce
 from tests.rig import STAFF1, STAFF2, stamp
 

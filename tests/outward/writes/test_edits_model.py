@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending, NotSent
-from hospproxy.messages import Response
+from hospproxy.http.errors import FailedAfterSending, NotSent
+from hospproxy.http.messages import Response
 from tests.rig import STAFF1, STAFF2
 
 from .site import Site, Worker

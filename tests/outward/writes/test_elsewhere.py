@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending, NotSent
-from hospproxy.messages import Response
+from hospproxy.http.errors import FailedAfterSending, NotSent
+from hospproxy.http.messages import Response
 from hospproxy.sharing.news import EntriesInvalidated, EverythingStale
 from tests.rig import STAFF2
 

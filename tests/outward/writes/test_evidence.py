@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending
-from hospproxy.messages import Response
+from hospproxy.http.errors import FailedAfterSending
+from hospproxy.http.messages import Response
 from tests.rig import STAFF2, Rig, stamp
 
 RESET = FailedAfterSending("reset")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
-from hospproxy.messages import Response
+from hospproxy.http.errors import BadAnswer, FailedAfterSending, NotSent
+from hospproxy.http.messages import Response
 from hospproxy.outward.writes.fate import SendCertainty, certainty
 from tests.rig import STAFF1, STAFF2, Rig, stamp
 

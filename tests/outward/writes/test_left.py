@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from hospproxy.exchange import Exchange
-from hospproxy.messages import Response
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.messages import Response
 from hospproxy.outward.writes.processor import Writes
 
 from .site import Worker

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending, NotSent
-from hospproxy.messages import Response
+from hospproxy.http.errors import FailedAfterSending, NotSent
+from hospproxy.http.messages import Response
 from tests.rig import STAFF1, STAFF2, Rig
 
 RESET = FailedAfterSending("reset")

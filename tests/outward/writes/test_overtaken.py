@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from tests.rig import STAFF2
 
 from .site import Worker

@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import FailedAfterSending
+from hospproxy.http.errors import FailedAfterSending
 from tests.rig import Rig
 
 RESET = FailedAfterSending("reset")

@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.encryption import Seal
-from hospproxy.secrets import MasterKey
+from hospproxy.keys.encryption import Seal
+from hospproxy.keys.secrets import MasterKey
 from tests.rig import STAFF2, Rig
 
 from . import test_again, test_model

@@ -4,8 +4,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.exchange import Call
-from hospproxy.messages import Response
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.messages import Response
 from hospproxy.outward.writes.seen_ids import SeenIds, id_of, ids_in
 from tests.rig import CONTRACT
 

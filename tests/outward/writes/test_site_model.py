@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from tests.rig import STAFF1, STAFF2
 
 from .site import Site, Worker

@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.errors import FailedAfterSending, RecordFailed, Refused
-from hospproxy.exchange import Call, Exchange
+from hospproxy.arrival.null_meter import NullMeter
+from hospproxy.exchange.exchange import Call, Exchange
+from hospproxy.http.errors import FailedAfterSending, RecordFailed, Refused
+from hospproxy.http.messages import Response
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Response
-from hospproxy.null_meter import NullMeter
 from hospproxy.outward.response_check import ResponseCheck
 from hospproxy.outward.upstream_request import UpstreamTarget
 from tests.guard.test_permissions import rig_with

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hosp_standin.records import RESOURCES, OutOfRange
-from hospproxy.messages import ABSENT
+from hospproxy.http.messages import ABSENT
 from hospproxy.outward.writes.stored_values import DoubtfulValue, ValueMatch, as_stored, likeness, same
 from tests.rig import CONTRACT
 

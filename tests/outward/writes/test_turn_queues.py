@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import OverCapacity
+from hospproxy.http.errors import OverCapacity
 from hospproxy.outward.writes.turn_queues import TurnQueues
 
 

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy.errors import FailedAfterSending, RecordFailed
-from hospproxy.exchange import Exchange
+from hospproxy.exchange.exchange import Exchange
+from hospproxy.http.errors import FailedAfterSending, RecordFailed
+from hospproxy.http.messages import Response
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Response
 from hospproxy.outward.writes.background import LateWork
 from hospproxy.watch.metrics import Metrics
 from tests.outward.ledger.fakes import AtOnce

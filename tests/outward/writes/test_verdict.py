@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract import Resource
+from hospproxy.contract.contract import Resource
 from hospproxy.outward.writes.stored_values import DoubtfulValue
 from hospproxy.outward.writes.verdict import (
     Found,

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.exchange import Call
-from hospproxy.messages import Response
+from hospproxy.exchange.exchange import Call
+from hospproxy.http.messages import Response
 from hospproxy.outward.writes.visible_records import FOR_S, VisibleRecords
 from hospproxy.sharing.news import EntriesInvalidated, EverythingStale
 from tests.rig import CONTRACT, STAFF1, STAFF2

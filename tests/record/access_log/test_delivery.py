@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from hospproxy.config import Settings
-from hospproxy.host import Host
+from hospproxy.process.host import Host
 from hospproxy.record.access_log.build_access_log import access_log_for, http_facts_for
 from hospproxy.record.access_log.log_folder import OPEN
 from hospproxy.record.trail.keeper import TrailKeeper

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.interfaces import IJournal, IMeter
 from hospproxy.record.alerts.alert import Alert
 from hospproxy.record.alerts.facts import RecordFacts, facts_of

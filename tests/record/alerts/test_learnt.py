@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.folders import write_whole
+from hospproxy.process.folders import write_whole
 from hospproxy.record.alerts.hour_rules import UnusualHours
 from hospproxy.record.alerts.learnt import EVERY_S, MAX_BYTES, Learnt
 from hospproxy.record.alerts.local_time import Calendar

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.keys.signing_key import signer_for
 from hospproxy.record.commands import look_record
 from hospproxy.record.commands.cli import main
 from hospproxy.record.commands.look_record import hand_over, who_asks
@@ -19,7 +20,6 @@ from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.verify import PublicKeys, verify
-from hospproxy.signing_key import signer_for
 
 TIME = "2026-11-24T13:15:{:02}.000Z"
 SET = "a" * 64

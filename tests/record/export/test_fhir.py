@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract import FieldLocation, Operation, Resource
-from hospproxy.errors import OutcomeUnknown, Refused
-from hospproxy.messages import ABSENT, Identity, Origin
+from hospproxy.contract.contract import FieldLocation, Operation, Resource
+from hospproxy.http.errors import OutcomeUnknown, Refused
+from hospproxy.http.messages import ABSENT, Identity, Origin
 from hospproxy.record.describe import Describer, gap
 from hospproxy.record.export import fhir_lines
 from hospproxy.record.export.fhir import FhirNaming, audit_event

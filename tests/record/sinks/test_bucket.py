@@ -15,10 +15,10 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.interfaces import IAuditFileWriter
+from hospproxy.keys.secrets import KeyFileError
 from hospproxy.options.bucket_section import BucketSettings
 from hospproxy.record.sinks.bucket import BucketLocation, BucketSink, ObjectDiffers, client_for, writer_for
 from hospproxy.record.trail.follower import ClosedFile, Cursor
-from hospproxy.secrets import KeyFileError
 
 STEM = "audit-w0-00000007-20261124T131536.123Z.jsonl"
 KEY = f"hospital/5f0c/{STEM}.gz"

@@ -10,8 +10,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.http.retry_after import seconds_until
 from hospproxy.record.sinks.signed_post import MAX_ANSWER_BYTES, PostError, SignedPoster
-from hospproxy.retry_after import seconds_until
 
 SECRET = b"0123456789abcdef"
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"

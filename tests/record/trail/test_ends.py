@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.trail.ends import JournalEnds
 from hospproxy.record.trail.follower import Cursor
 from hospproxy.record.trail.keeper import TrailKeeper

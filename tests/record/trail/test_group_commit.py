@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.disclosures import disclosure_of
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.group_commit import Committer

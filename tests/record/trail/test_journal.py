@@ -10,14 +10,14 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.interfaces import ILineJournal
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.journal import Journal, JournalBounds
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.null_journal import NullJournal
-from hospproxy.signing_key import Signer
 from hospproxy.watch.metrics import Metrics
 
 from .disks import FakeDisk, HandWorker

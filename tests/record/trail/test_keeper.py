@@ -9,11 +9,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
-from hospproxy.signing_key import Signer
 
 from .disks import FakeDisk, FakeFile
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.disclosures import Disclosure, disclosure_of
 from hospproxy.record.trail import current as current_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.journal import Journal, JournalBounds

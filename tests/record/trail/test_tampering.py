@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.trail.hash_chain import ChainHead, link_of, linked, linked_and_signed
 from hospproxy.record.trail.names import parse
-from hospproxy.signing_key import Signer
 
 from .trails import KEYS, Trail, eventful, read, verify, write
 

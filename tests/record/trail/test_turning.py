@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import CLOSING_ROOM, OsFiles
 from hospproxy.record.trail.hash_chain import is_signed_by

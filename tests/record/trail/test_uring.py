@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from hospproxy.keys.signing_key import Signer
 from hospproxy.record.trail.files import JournalFile, OsFiles
 from hospproxy.record.trail.group_commit import Committer
 from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.uring import Uring
-from hospproxy.signing_key import Signer
 
 from .disks import HandWorker
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.keys.signing_key import PublicKeys, Signer
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.verify import verify
-from hospproxy.signing_key import PublicKeys, Signer
 
 from .trails import DAY, Trail, read, write
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from hospproxy.keys.signing_key import PublicKeys, Signer
 from hospproxy.record.trail.current import RotationPlan
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
@@ -12,7 +13,6 @@ from hospproxy.record.trail.names import parse
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import TrailUpkeep
 from hospproxy.record.trail.verify import VerifyReport, verify
-from hospproxy.signing_key import PublicKeys, Signer
 
 SIGNER = Signer.generate()
 KEYS = PublicKeys.of([SIGNER.public_pem])

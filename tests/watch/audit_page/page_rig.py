@@ -12,10 +12,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hospproxy import audit_users as users
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
+from hospproxy.http.messages import Client, Headers, Request, Response
 from hospproxy.interfaces import IJournal, ITrailReader
-from hospproxy.messages import Client, Headers, Request, Response
+from hospproxy.keys import audit_users as users
 from hospproxy.options.page_section import AuditPageSettings
 from hospproxy.watch.audit_page.login import LogIn
 from hospproxy.watch.audit_page.looks import AuditLooks

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from twisted.internet.defer import Deferred
 
-from hospproxy.messages import Response
+from hospproxy.http.messages import Response
 from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.rows import IndexRow
 from hospproxy.watch.audit_page import downloads

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from hospproxy import audit_users as users
 from hospproxy.guard.credentials import basic, parse_basic
+from hospproxy.keys import audit_users as users
 from hospproxy.watch.audit_page.login import LoggedIn, LogIn, TooManyLogins, Verdict, WrongLogin
 from tests.record.trail.disks import HandWorker
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.rows import IndexAway, IndexRow, NoIndexYet, RowKey, RowName, RowPage, Summary
 from hospproxy.watch.audit_page.pages import MOST_PATIENT_PAGES, MOST_REPORTS

@@ -8,7 +8,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Client, Request, Response
+from hospproxy.http.messages import Client, Request, Response
 from hospproxy.watch.admin import Admin
 from hospproxy.watch.health import Health
 from hospproxy.watch.metrics import Metrics

@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ....folders import write_whole
-from ....worker import TaskRunner
+from ....process.folders import write_whole
+from ....process.worker import TaskRunner
 
 FILE = "places.json"
 """Name of the file in ``state_dir``; each worker has its own."""

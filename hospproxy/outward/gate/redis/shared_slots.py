@@ -14,12 +14,12 @@ from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ....background import Background
+from ....exchange.words import PlacesResult
 from ....interfaces import IMeter
 from ....options.redis_section import RedisSettings
+from ....process.background import Background
 from ....sharing.kinds import Away, RedisScripts
 from ....sharing.lua_scripts import script
-from ....words import PlacesResult
 from ..breaker import BreakerState
 from ..slots import SlotUse, SlotUser
 from .base_share import OwnBase

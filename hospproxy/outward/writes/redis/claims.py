@@ -9,10 +9,10 @@ from attrs import evolve
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ....errors import NotSent, OverCapacity
-from ....exchange import Identified
+from ....exchange.exchange import Identified
+from ....http.errors import NotSent, OverCapacity
+from ....http.messages import Identity, Response
 from ....interfaces import IMeter
-from ....messages import Identity, Response
 from ....sharing.kinds import Away, RedisScripts, Sharing
 from ....sharing.news import EntriesInvalidated, News
 from ...ledger.rows import write_answer

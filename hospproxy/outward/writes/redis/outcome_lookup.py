@@ -9,9 +9,9 @@ import msgspec
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ....encryption import Unsealable
-from ....exchange import Identified
-from ....messages import Response
+from ....exchange.exchange import Identified
+from ....http.messages import Response
+from ....keys.encryption import Unsealable
 from ....sharing.kinds import Away, RedisScripts
 from ...ledger.rows import read_answer
 from ..claims import KnownWrite

@@ -9,9 +9,9 @@ from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ....background import Background
-from ....errors import ProxyError
+from ....http.errors import ProxyError
 from ....interfaces import IMeter
+from ....process.background import Background
 from ....sharing.kinds import Away
 from ..entry import WriteEntry
 from ..seen_ids import SeenIds
