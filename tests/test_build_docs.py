@@ -39,6 +39,7 @@ class ContentsTests(SynchronousTestCase):
     def test_the_contents_list_every_page(self) -> None:
         contents = (ROOT / build_docs.SETTINGS / "index.rst").read_text()
         listed = re.findall(r"^   ([\w/*\[\]-]+)$", contents, re.MULTILINE)
+        self.assertEqual(len(listed), len(set(listed)))
         named = {page for entry in listed for page in ROOT.glob(f"{entry}.md")}
         self.assertEqual({ROOT / page for page in build_docs.pages(ROOT)} - named, set())
 
