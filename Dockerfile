@@ -9,6 +9,7 @@ COPY hospproxy_plugins hospproxy_plugins
 COPY hosp_standin hosp_standin
 COPY simulation simulation
 COPY twisted twisted
+COPY deploy/man deploy/man
 # The final environment has no pip: nothing is installed at run time, so every extra is in it. pip accepts only the
 # packages and hashes of the lock file; pip check then fails if a dependency is missing.
 RUN python -m venv --without-pip /opt/hospproxy \

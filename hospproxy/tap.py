@@ -214,7 +214,7 @@ def _supervisor(options: Options, reactor: Any, lock: FolderLock | None, passed:
     from .workers.supervisor import Supervisor
 
     # Workers are forked: they share the memory of what is imported here, while the process may still read it.
-    import_module("hospproxy.service")
+    import_module("hospproxy.service.service")
 
     service: IService = Supervisor(
         options.settings, reactor, lock=lock, source=options.source, environment=options.environment,

@@ -22,6 +22,7 @@ _KEPT = (
     "hosp_standin",
     "simulation",
     "twisted",
+    "deploy/man",
 )
 
 
@@ -100,7 +101,9 @@ def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     kinds = {".py", ".yaml", ".json", ".typed", ".html", ".css", ".js", ".lua"}
     every = [path for folder in own for path in folder.rglob("*")]
     files = {path for path in every if path.suffix in kinds or path.name == "LICENSE"}
-    assert held == {str(path.relative_to(ROOT)) for path in files}
+    assert {name for name in held if ".data/" not in name} == {str(path.relative_to(ROOT)) for path in files}
+    pages = {path.name for path in (ROOT / "deploy" / "man").iterdir()}
+    assert {Path(name).name for name in held if ".data/data/share/man/man1/" in name} == pages
 
 
 def test_the_wheel_works_in_an_empty_environment(bin_folder: Path, tmp_path: Path) -> None:

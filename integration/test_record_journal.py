@@ -21,12 +21,12 @@ import os, resource, sys, time
 from itertools import count
 from pathlib import Path
 from twisted.internet import reactor
-from hospproxy.errors import RecordFailed
+from hospproxy.http.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.build_journal import open_journal
-from hospproxy.signing_key import signer_for
+from hospproxy.keys.signing_key import signer_for
 from hospproxy.record.trail.current import RotationPlan
-from hospproxy.null_meter import NullMeter
+from hospproxy.arrival.null_meter import NullMeter
 
 folder, limit, loops, last = Path(sys.argv[1]) / "audit", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 reserve, by_thread = int(sys.argv[5]), sys.argv[6] == "thread"

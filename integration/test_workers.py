@@ -156,7 +156,7 @@ async def test_workers_are_who_the_supervisor_becomes(processes: Processes, tmp_
     """Only as root: no other user can change to another user."""
     if os.geteuid() != 0:
         return
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(0o711 | stat.S_IMODE(parent.stat().st_mode))
     key = tmp_path / "root-only.key"
     MasterKey.load_or_create(key)
