@@ -31,11 +31,6 @@ def moment(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def zone_of(extract: OwnerExtract) -> str:
-    """Name the zone of the times as people know it."""
-    return str(extract.made.tzinfo) if extract.made.tzname() is None else extract.made.strftime("%Z")
-
-
 def remarks(look: OwnerLook) -> str:
     """Say what is special about a look; mostly nothing."""
     found = () if look.certain else ("it is not known whether this took effect",)
@@ -57,7 +52,7 @@ def as_html(extract: OwnerExtract, purpose: str = "", hospital: str = "") -> byt
         "extract": extract,
         "purpose": purpose,
         "hospital": hospital,
-        "zone": zone_of(extract),
+        "zone": extract.made.tzinfo,  # its name: an abbreviation would hold for one half of the year only
         "moment": moment,
         "remarks": remarks,
         "person": person,
@@ -73,8 +68,8 @@ def as_text(extract: OwnerExtract, purpose: str = "", hospital: str = "") -> byt
         f"Use of the data of patient {extract.patient}",
         *([hospital] if hospital else []),
         "",
-        f"Period:  {begin} to {moment(extract.until)} {zone_of(extract)}",
-        f"Made:    {moment(extract.made)} {zone_of(extract)}",
+        f"Period:  {begin} to {moment(extract.until)} {extract.made.tzinfo}",
+        f"Made:    {moment(extract.made)} {extract.made.tzinfo}",
         *([f"Purpose: {purpose}"] if purpose else []),
         f"Looks:   {len(extract.looks)}, by {extract.people} members of staff",
     ]

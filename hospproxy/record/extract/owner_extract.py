@@ -103,7 +103,7 @@ def owner_extract(
     """
     given = [row for row in rows if row.record.get("outcome") in GIVEN | MAYBE]
     given.reverse()
-    numbers: dict[tuple[str | None, str | None], int] = {}
+    numbers: dict[str, int] = {}
     looks = tuple(_look(row, numbers, zone) for row in given)
 
     def moment(seconds: float) -> datetime:
@@ -120,25 +120,18 @@ def owner_extract(
     )
 
 
-def _look(row: IndexRow, numbers: dict[tuple[str | None, str | None], int], zone: tzinfo) -> OwnerLook:
+def _look(row: IndexRow, numbers: dict[str, int], zone: tzinfo) -> OwnerLook:
     record = row.record
-    person = person_of(record)
-    known = any(person) and record.get("who", {}).get("certainty") != "claimed"
-    number = numbers.setdefault(_identity(person), len(numbers) + 1) if known else 0
+    person, _ = person_of(record)  # no id: a name that was only claimed
     resource = text(record.get("resource")) or "record"
     return OwnerLook(
         time=datetime.fromtimestamp(row.key.time_ms / 1000, zone),
         what=_RESOURCES.get(resource, resource.removesuffix("s")),
         done=_done(record, by_list=row.by_list),
-        person=number,
+        person=0 if person is None else numbers.setdefault(person, len(numbers) + 1),
         certain=record.get("outcome") in GIVEN,
         emergency=bool(record.get("break_glass")),
     )
-
-
-def _identity(person: tuple[str | None, str | None]) -> tuple[str | None, str | None]:
-    """A person who has an id stays the same person under another name."""
-    return (person[0], None) if person[0] is not None else person
 
 
 def _done(record: Any, *, by_list: bool) -> str:

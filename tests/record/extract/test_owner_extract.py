@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -96,7 +96,14 @@ class PeriodTests(SynchronousTestCase):
     def test_times_are_those_of_the_zone(self) -> None:
         extract = made(look(0), zone=ZoneInfo("Europe/Zurich"))
         self.assertIn(b"13:00:00", FORMS["text"](extract, "", ""))
-        self.assertIn("CET", FORMS["html"](extract, "", "").decode())
+        self.assertIn("<dd>Europe/Zurich</dd>", FORMS["html"](extract, "", "").decode())
+
+    def test_the_zone_is_right_in_summer_and_in_winter(self) -> None:
+        extract = made(look(0), look(-150 * 86_400), zone=ZoneInfo("Europe/Zurich"))
+        self.assertEqual(
+            [each.time.utcoffset() for each in extract.looks], [timedelta(hours=2), timedelta(hours=1)]
+        )
+        self.assertNotIn(b"CET", FORMS["text"](extract, "", ""))
 
     def test_an_incomplete_extract_says_how_far_it_goes(self) -> None:
         extract = made(look(5), more=True)
