@@ -150,6 +150,12 @@ class ArchitectureTests(SynchronousTestCase):
         drawing = section.partition("\n    client ")[2].partition("\n    HOSP ")[0]
         self.assertEqual(tuple(re.findall(r"^    (\w+\.\w+) ", drawing, re.MULTILINE)), ORDER)
 
+    def test_the_drawing_names_every_module_beside_the_folders(self) -> None:
+        drawing = (ROOT / "docs" / "architecture.md").read_text().partition("\n    hosp_standin/")[0]
+        named = set(re.findall(r"^      (\w+\.py) ", drawing, re.MULTILINE))
+        beside = {path.name for path in (ROOT / "hospproxy").glob("*.py")}
+        self.assertEqual(named, beside - {"__init__.py"})
+
     def test_every_folder_is_named(self) -> None:
         text = (ROOT / "docs" / "architecture.md").read_text()
         folders = {path.parent.name for path in (ROOT / "hospproxy").glob("*/__init__.py")}
