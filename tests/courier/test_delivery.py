@@ -31,6 +31,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
         self.ends = JournalEnds.make(2)
+        self.addCleanup(os.close, self.ends.fileno())
         self.delivery: Any = None
         self.lives()
 

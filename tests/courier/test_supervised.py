@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -114,6 +115,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor, self.metrics, self.journal = Reactor(), Metrics(strict=True), FakeJournal()
         self.ends = JournalEnds.make(1)
+        self.addCleanup(os.close, self.ends.fileno())
         self.settings = Settings(
             upstream=UpstreamSettings(url="http://127.0.0.1:1"), state_dir=Path(self.mktemp())
         )

@@ -29,6 +29,7 @@ class Lasting(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World(self.mktemp())
         self.process = Process(self.world)
+        self.addCleanup(lambda: self.process.disk._file.close())
 
     @property
     def rig(self) -> Any:
@@ -306,6 +307,7 @@ class FileTests(Lasting):
             self.process.disk._file.close()
             self.world.path.write_bytes(damage)
             self.process = Process(self.world)
+            self.addCleanup(lambda: self.process.disk._file.close())
             self.assertEqual(self.kept(), (False, False))
             self.rig.warm("listNotes")
             self.process = self.process.ended()
@@ -320,6 +322,7 @@ class FileTests(Lasting):
         content[8192:40960] = os.urandom(32768)
         self.world.path.write_bytes(content)
         self.process = Process(self.world)
+        self.addCleanup(lambda: self.process.disk._file.close())
         self.assertEqual(self.kept(), (False, False))
 
     def test_a_full_disk_costs_what_is_kept_and_nothing_else(self) -> None:
@@ -395,6 +398,7 @@ class ShutTests(Lasting):
         self.rig.accounts.forget(BEN.credentials)
         self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.process.disk.settled())))
         self.process = Process(self.world)
+        self.addCleanup(lambda: self.process.disk._file.close())
         self.assertEqual(self.read(), b"[1]")
 
     def test_nothing_is_kept_before_it_is_open(self) -> None:

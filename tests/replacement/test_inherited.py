@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from hospproxy.config import AdminSettings, ListenerSettings, Settings, UpstreamSettings
 from hospproxy.replacement import inherited as module
@@ -74,8 +74,10 @@ class InheritedTests(SynchronousTestCase):
 
     def test_a_proxy_with_thousands_of_connections_can_still_ask(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 4096:
+            raise SkipTest(f"this process may open {hard} files at most (ulimit -Hn); 4096 are needed")
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
         ours, theirs = socket.socketpair()
         with ours, theirs:
             number = max(2000, free_descriptors(1))

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from hospproxy.outward.ledger import format as file_format
 from hospproxy.outward.ledger.ledger import Ledger
+from hospproxy.outward.ledger.owner import LedgerOwner
 
 T = TypeVar("T")
 _FOLDER = tempfile.TemporaryDirectory(prefix="hospproxy-test-")
@@ -62,11 +63,26 @@ class Disk:
             monotonic=monotonic,
         )
         ledger.open()
+        ledger._owner.__class__ = _PassingOwner
         return ledger
 
     def all(self, what: str) -> list[tuple[Any, ...]]:
         """Return some columns of every entry."""
         return self.keeper.execute(f"SELECT {what} FROM entries ORDER BY entered, reference").fetchall()
+
+
+class _PassingOwner(LedgerOwner):
+    """Releases its lock with the last reference to it: most tests end without ending their processes."""
+
+    _left = False
+
+    def leave(self) -> None:
+        if not self._left:
+            self._left = True
+            super().leave()
+
+    def __del__(self) -> None:
+        self.leave()
 
 
 class _Uncloseable:
