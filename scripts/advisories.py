@@ -216,7 +216,7 @@ def from_service(address: str, package: str) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     question: dict[str, Any] = {"package": {"name": package, "ecosystem": "PyPI"}}
     while True:
-        request = urllib.request.Request(  # noqa: S310 - whoever runs this names the address
+        request = urllib.request.Request(  # noqa: S310 - the person who runs this names the address
             address, json.dumps(question).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=_ASK_S) as answer:  # noqa: S310

@@ -59,7 +59,7 @@ class Receiver:
 
         :param answer: sends a response; None: resets the connection.
         """
-        # Named by content: the same batch meets the same fate whatever else happens in the world.
+        # Named by content: the same batch meets the same fate, also if other events of the world change.
         key = f"{source}|{request.headers.get('idempotency-key', '')}"
         self._tries[key] += 1
         chance = self._stream(f"receiver|{key}|{self._tries[key]}")

@@ -1,4 +1,4 @@
-"""Clients that send at a rate, whatever the responses do."""
+"""Clients that send at a fixed rate and do not wait for responses."""
 
 from __future__ import annotations
 

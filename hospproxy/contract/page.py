@@ -20,7 +20,7 @@ PATHS: Final = frozenset({JSON_PATH, PAGE_PATH})
 
 
 class ContractPage:
-    """The contract in force, for whoever writes clients. Made at the first request, then kept."""
+    """The contract in force, for authors of clients. Each form is built at its first request, and kept."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract

@@ -49,7 +49,7 @@ class Flight(Generic[Result]):
 
         def over(outcome: Result | Failure) -> None:
             self._ended, self._outcome = True, outcome
-            # It refers to whoever holds this flight. Without it nothing here waits for the garbage collector.
+            # It refers to the holder of this flight. Without it nothing here waits for the garbage collector.
             self._abandoned = _nothing
             waiting, self._waiting = self._waiting, []
             ended(outcome, bool(waiting))

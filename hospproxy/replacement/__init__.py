@@ -7,7 +7,7 @@ connections of the old process are relayed to the new one, until those connectio
 
 * ``messages.py``: the messages between the two processes.
 * ``relayed.py``: requests and responses as messages.
-* ``relay.py``: the old process: requests wait, and then go to whoever has the state folder.
+* ``relay.py``: the old process: requests wait, and then go to the process that has the state folder.
 * ``relay_server.py``: the new process: responds to them.
 * ``successor_process.py``: the new process, as the old one sees it.
 * ``incoming_relay.py``: a socket on which a worker of the old proxy relays.

@@ -26,7 +26,7 @@ class OwnedProxy(Protocol):
 
     @property
     def chain(self) -> Diversion:
-        """The chain itself, whatever is diverted."""
+        """The chain itself, also while its requests are diverted."""
 
     def in_flight(self, *, shortcuts: bool) -> int:
         """The number of requests that have no response yet, also those that wait in the relay.

@@ -171,7 +171,7 @@ class SuccessorProcess:
             self._lifeline = None
 
     def fail(self, why: str) -> None:
-        """Let whoever waits for it know that there is no use in waiting."""
+        """Tell everything that waits for it that there is no use in waiting."""
         self._gone = why
         self._wake()
 

@@ -213,7 +213,7 @@ def _without_port(host: str) -> str:
 
 
 def _bare(path: bytes, status: int) -> Response:
-    """Say no more than the status does: whoever asks has not logged in."""
+    """Say no more than the status does: the client has not logged in."""
     return _json(status, {path[1:].decode(): status == 200})
 
 

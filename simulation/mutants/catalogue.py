@@ -140,7 +140,7 @@ _ACCOUNTS = (
         "hospproxy/guard/ownership.py",
         "if name != author}",
         "if name != author} | {author: who.id}",
-        "whoever edits a note becomes its author",
+        "the editor of a note becomes its author",
         habits=("edit",),
     ),
 )

@@ -77,7 +77,7 @@ def pages(settings: Settings) -> Iterator[Finding]:
         if scheme == "http" and without_port(host) not in ("localhost", "127.0.0.1", "[::1]"):
             yield (
                 f"cors.origins[{index}]",
-                f"{origin} is without TLS: whoever controls the network can change its pages and read what they read",
+                f"{origin} is without TLS: an attacker in the network can change its pages and read what they read",
             )
 
 

@@ -1,4 +1,4 @@
-"""One request as the access log tells it: read from an audit record, without whoever and whomever it concerns. Pure."""
+"""One request as the access log tells it: read from an audit record, without staff and patients. Pure."""
 
 from __future__ import annotations
 

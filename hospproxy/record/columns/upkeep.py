@@ -1,6 +1,6 @@
 """Keeps the index equal to the journal: adds what is new, removes what is gone, mends what is damaged. Blocks.
 
-One process at a time does this, whoever holds the lock. A crash at any moment loses nothing: the manifest is
+One process at a time does this: the one that holds the lock. A crash at any moment loses nothing: the manifest is
 replaced last, and files that it does not name are removed at the next run.
 """
 
