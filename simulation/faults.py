@@ -20,6 +20,8 @@ from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
 SHAPES = ("one", "workers", "machines")
 SETTLE_S = 800.0
 """Seconds after the last errand: the proxy may look for the outcome of lost writes for ten minutes."""
+REPORTS = 'mode = "report"'
+"""In the proxy's options: it passes on what its contract refuses, and only reports it."""
 SEAMS = (
     "before ledger",
     "after ledger",
@@ -144,7 +146,7 @@ def _world(chance: random.Random) -> dict[str, Any]:
         "imported": chance.random() < 0.25,
         "index": chance.random() < 0.1,
         "pieces": chance.choice((0.0, 0.0, 0.3)),
-        "options": '[validation]\nmode = "report"\n' if chance.random() < 0.1 else "",
+        "options": f"[validation]\n{REPORTS}\n" if chance.random() < 0.1 else "",
         "hosp_skew_s": chance.choice((0.0, 0.0, 1.0, -7.0, 90.0)),
     }
 

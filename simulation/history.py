@@ -32,6 +32,8 @@ class Premises:
     :param says: unusual features of HOSP's responses: ``no_date``, ``no_cache``, ``ranges``.
     :param fails: ``definitely``: HOSP's only failures are 500s, which it sends when it has finished.
     :param retries: how often requests may be repeated within a minute, whatever their number (`retry.budget_min`).
+    :param refuses: whether the proxy refuses what its contract refuses; otherwise it only reports it
+        (`validation.mode`).
     """
 
     late_commit_s: float = 25.0
@@ -45,6 +47,7 @@ class Premises:
     says: tuple[str, ...] = ()
     fails: str = ""
     retries: int = 50
+    refuses: bool = True
     at: float = 0.0
 
 

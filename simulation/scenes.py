@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from .clients.errand_plan import FILTERED, plan_errands
-from .faults import DRAWERS, SETTLE_S, Fault, Plan
+from .faults import DRAWERS, REPORTS, SETTLE_S, Fault, Plan
 from .hosp.behaviour import HospPlan
 
 
@@ -103,7 +103,7 @@ SCENES: Mapping[str, Scene] = {
     "lost notes among many": Scene(("note", "twice"), {"reset_after": 0.3, "error_after": 0.2}, args=_SAME_NOTE),
     "numbers for texts": Scene(
         ("odd",), {"error_after": 0.5}, even=True,
-        world={"options": '[validation]\nmode = "report"\n'},
+        world={"options": f"[validation]\n{REPORTS}\n"},
     ),
     "unseen deletes": Scene(("delete",), {"error_before": 0.4, "reset_before": 0.2}, world={"visible": "own"}),
     "screenings": Scene(("screen",), {"reset_after": 0.2}, ("disks",), args={"screen": {"length": 0}}),

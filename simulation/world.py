@@ -17,7 +17,7 @@ from .clients.more_habits import MORE
 from .clients.people import Hospital, Person, Wish
 from .collection import due, indexed, left, open_writes, trail
 from .fault_actions import strike
-from .faults import SETTLE_S, Fault, Plan
+from .faults import REPORTS, SETTLE_S, Fault, Plan
 from .history import CourierLife, History, Life, Premises, Unhandled
 from .hosp.behaviour import DEFINITE
 from .hosp.server import START, Hosp
@@ -81,7 +81,7 @@ class World:
             marked=world.get("marked", False), shape=plan.shape, calm_at=plan.calm_at,
             filters="own" if world.get("passes_over") else "all", says=tuple(world.get("says", ())),
             fails="definitely" if plan.hosp.kinds <= DEFINITE and not plan.hosp.slow else "",
-            retries=world.get("retries", 50),
+            retries=world.get("retries", 50), refuses=REPORTS not in world.get("options", ""),
         )  # fmt: skip
         self.history.add(premises)
         self.clients = simulation.host("clients", CLIENTS_ADDRESS)

@@ -91,30 +91,35 @@ def _created(truth: Truth, op: Op) -> str:
     if commit is None:
         return f"no equal request of this client stored record {told.body.get('id')}"
     versions = truth.versions((commit.resource, commit.id), commit.at, op.over)
-    if not _as_wished(op.asked.body, commit.after):
+    if not _as_wished(op.asked.body, commit.after, truth.history.premises.refuses):
         return f"record {commit.id} was stored with other values"
     if not any(version.state is not None and shows(told.body, version.state) for version in versions):
         return f"record {commit.id} never was what the answer shows"
     return ""
 
 
-def _as_wished(sent: object, state: Record | None) -> bool:
-    """Whether a new record has the strings that were sent."""
+def _as_wished(sent: object, state: Record | None, refuses: bool) -> bool:
+    """Whether a new record has the strings that were sent.
+
+    :param refuses: whether the proxy refuses what is no date, which HOSP would store as null.
+    """
     if not isinstance(sent, dict) or state is None:
         return True
     texts = {
         name: value for name, value in sent.items() if isinstance(value, str) and value and name in state
     }
     return all(
-        (_is_day(state[name], value) if name == "birthdate" else str(state[name]) == value)
+        (_is_day(state[name], value, refuses) if name == "birthdate" else str(state[name]) == value)
         for name, value in texts.items()
         if not name.endswith("_id")
     )
 
 
-def _is_day(stored: object, sent: str) -> bool:
-    """HOSP stores the day of a date, and null for any other text (which it gets in report mode only)."""
-    return str(stored) == sent[:10] if sent[:4].isdigit() else stored is None
+def _is_day(stored: object, sent: str, refuses: bool) -> bool:
+    """HOSP stores the day of a date, and null for any other text. It gets other text in report mode only."""
+    if not sent[:4].isdigit():
+        return stored is None and not refuses
+    return str(stored) == sent[:10]
 
 
 def _changed(truth: Truth, op: Op) -> str:

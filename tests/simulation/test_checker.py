@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simulation.history import Committed, Credentials, Recorded
 
-from .stories import Life, Measured, Story, Trouble, Unhandled, note, shown
+from .stories import STAMP, Life, Measured, Story, Trouble, Unhandled, note, shown
 
 POST = {"title": "T", "body": "x", "patient_id": 1}
 
@@ -84,6 +84,28 @@ class WritesTests(RuleCase):
         op = story.ask(1.0, "POST", "/notes", POST)
         story.tell(2.0, op, 201, shown(note(2, "T")))
         self.broken(story, "writes.lost")
+
+    def test_a_birthdate_that_is_none_is_lost_unless_the_proxy_only_reports(self) -> None:
+        for refuses, birthdate, stored, rules in (
+            (True, "banana", None, ("writes.lost",)),
+            (False, "banana", None, ()),
+            (True, "2020-01-02 11:00", "2020-01-02", ()),
+            (True, "2020-01-02", None, ("writes.lost",)),
+        ):
+            story = Story(refuses=refuses)
+            sent = {"name": "Juno", "hospital_id": 1, "birthdate": birthdate}
+            op = story.ask(1.0, "POST", "/patients", sent)
+            record = {**sent, "id": 9, "birthdate": stored, "created_at": STAMP, "updated_at": STAMP}
+            story.add(Committed(1.5, "stored", "patients", 9, None, record, 1, "", f"sim-{op}", sent, 1.5))
+            story.add(
+                Recorded(1.5, "m0", "audit-w1-1.jsonl", 1, {"kind": "intent", "request_id": f"sim-{op}"})
+            )
+            story.tell(2.0, op, 201, shown(record, "patients"))
+            story.record(op, status=201, patient_id=9)
+            if rules:
+                self.broken(story, *rules)
+            else:
+                self.good(story)
 
     def test_a_change_that_never_was(self) -> None:
         story = Story()
