@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.internet import task
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -32,6 +33,7 @@ from .owner import Owner
 
 _log = Logger()
 MOST_CONNECTIONS: Final = 8
+_LOOK_S: Final = 0.02
 
 
 class ControlServer:
@@ -58,6 +60,11 @@ class ControlServer:
     def leave(self) -> None:
         """Stop listening; commands that are running respond yet."""
         self._socket.stop()
+
+    async def responded(self) -> None:
+        """Wait until the clients of all commands have their responses, or are gone. Call it after ``leave``."""
+        while self._connections:
+            await task.deferLater(self._reactor, _LOOK_S)
 
     def stop(self) -> None:
         """Stop listening, and close every connection."""

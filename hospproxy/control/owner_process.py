@@ -93,6 +93,10 @@ class OwnerProcess:
         self._left = True
         self._server.leave()
 
+    async def responded(self) -> None:
+        """Wait until the command that let a successor take over has its response: this process may end then."""
+        await self._server.responded()
+
     def start(self) -> None:
         """Listen for commands. Call it once the process has its final user."""
         self._options.start()

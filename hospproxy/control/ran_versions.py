@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ FILE: Final = "versions.json"
 MOST: Final = 20
 """Versions that are remembered."""
 _MOST_BYTES: Final = 256 << 10
-HERE: Final = version("hospproxy")
+HERE: Final = metadata.version("hospproxy")
 """The version of this process. Read at its start: the installed files may be replaced under it."""
 
 
@@ -55,13 +55,15 @@ def note(folder: Path, wall: float) -> None:
         write_whole(folder / FILE, msgspec.json.encode([*before, here][-MOST:]) + b"\n")
 
 
-def before(versions: list[RanVersion], python: str) -> RanVersion | None:
+def before(versions: list[RanVersion], python: str, version: str | None = None) -> RanVersion | None:
     """Return the version that served before the present one; None if there was none.
 
     :param versions: as ``ran`` returns them.
     :param python: interpreter of the present one.
+    :param version: the one that is wanted; None for the latest.
     """
-    return next((each for each in reversed(versions) if each.python != python), None)
+    others = (each for each in reversed(versions) if each.python != python)
+    return next((each for each in others if version in (None, each.version)), None)
 
 
 def installed(folder: Path) -> list[str]:

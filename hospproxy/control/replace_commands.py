@@ -52,11 +52,26 @@ def _python(arguments: Arguments) -> Path:
     return folder / name / "bin" / "python"
 
 
-async def _rollback(owner: Owner, _arguments: Arguments, progress: Progress, operator: Operator) -> Result:
+def _rollback_flags(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--to", metavar="V", help="only to this version, which must have served; nothing is done if it serves"
+    )
+
+
+def _rollback_given(given: Namespace) -> Arguments:
+    return {"to": given.to}
+
+
+async def _rollback(owner: Owner, arguments: Arguments, progress: Progress, operator: Operator) -> Result:
+    to = arguments.get("to")
+    if to == ran_versions.HERE:
+        # A second rollback of somebody who does not know how the first one ended must not lead forward again.
+        return {"version": to, "before": None}
     ran = ran_versions.ran(owner.settings.state_dir)
-    before = ran_versions.before(ran, sys.executable)
+    before = ran_versions.before(ran, sys.executable, to)
     if before is None:
-        raise ControlError("no other version has served from this state folder")
+        other = "no other version" if to is None else f"no version {str(to)[:40]!r}"
+        raise ControlError(f"{other} has served from this state folder")
     return await _replace(owner, Path(before.python), progress, "rollback", operator)
 
 
@@ -79,7 +94,10 @@ async def _replace(
 
 
 def _show_replaced(result: Result) -> Iterator[str]:
-    yield f"hospproxy {result['version']} serves; before it was {result['before']}"
+    if result["before"] is None:
+        yield f"hospproxy {result['version']} serves already; nothing was done"
+    else:
+        yield f"hospproxy {result['version']} serves; before it was {result['before']}"
 
 
 async def _versions(owner: Owner, _arguments: Arguments, _progress: Progress, _operator: Operator) -> Result:
@@ -115,6 +133,8 @@ ROLLBACK: Final = Command(
     summary="let the version take over that served before this one",
     run=_rollback,
     show=_show_replaced,
+    flags=_rollback_flags,
+    given=_rollback_given,
     alone=True,
 )
 VERSIONS: Final = Command(

@@ -205,6 +205,8 @@ class ReplaceableProxy(Service):
             await service.house.connections.run_out(idle_s)
         while self._successor is not None and self._successor.channel.open:
             await deferLater(self._reactor, _LOOK_S)  # the process before this one relays through it
+        if self._owned is not None and self._owned.service.control is not None:
+            await self._owned.service.control.responded()  # with no client, all this takes no time at all
         stop_once(self._reactor)
 
     def _services(self) -> list[ProxyService]:

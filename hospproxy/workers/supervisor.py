@@ -283,8 +283,7 @@ class Supervisor(Service):
             self._look_whether_empty()
         elif self._left:
             _log.info("worker {slot} exited {why}", slot=post.slot, why=why)
-            if not any(each.running for each in self._posts):
-                signals.stop_once(self._reactor)
+            self._end_left()
         elif self._heir is not None and self._successor is not None:
             self._successor.fail(self._heir.reason(post, why))
         elif self.replaceable is not None and self.replaceable.exited(post, why):
@@ -319,8 +318,12 @@ class Supervisor(Service):
         if successor is not None:
             notify(main_pid(successor), READY)
         _log.info("process {pid} serves; this one ends when its workers have", pid=successor)
+        self._end_left()
+
+    def _end_left(self) -> None:
         if not any(each.running for each in self._posts):
-            signals.stop_once(self._reactor)
+            told = succeed(None) if self.owner is None else Deferred.fromCoroutine(self.owner.responded())
+            self._background.run(told, lambda _: signals.stop_once(self._reactor))
 
     def asked(self, post: WorkerSlot, question: GatherQuestion) -> None:
         """A worker asks for the snapshots of all workers (Chief)."""

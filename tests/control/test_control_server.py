@@ -123,6 +123,17 @@ class ConnectionTests(Case):
         self.assertEqual(first.value(), b"")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_process_that_leaves_waits_for_the_response(self) -> None:
+        first = self.connect()
+        first.protocol.dataReceived(b'{"command": "change"}\n')
+        over = Deferred.fromCoroutine(self.server.responded())
+        self.clock.advance(5.0)
+        self.assertNoResult(over)
+        self.waiting.callback({"done": True})
+        self.clock.advance(1.0)
+        self.successResultOf(over)
+        self.assertEqual(first.value(), b'{"result":{"done":true}}\n')
+
     def test_a_client_that_asks_nothing_is_closed(self) -> None:
         transport = self.connect()
         self.clock.advance(REQUEST_S - 0.1)

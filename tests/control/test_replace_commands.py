@@ -120,6 +120,19 @@ class RollbackTests(ReplaceCase):
         self.run_ctl("rollback")
         self.assertEqual(self.fake.asked, [Path("/v/2/python")])
 
+    def test_to_a_version_by_its_name(self) -> None:
+        for version, python in (("1.0", "/v/1/python"), ("1.1", "/v/2/python"), (HERE, sys.executable)):
+            with mock.patch.object(ran_versions, "HERE", version):
+                self.ran(python)
+        self.run_ctl("rollback", "--to", "1.0")
+        self.assertEqual(self.fake.asked, [Path("/v/1/python")])
+        self.assertIn("no version '0.9' has served", self.failed("rollback", "--to", "0.9"))
+
+    def test_to_the_version_that_serves_does_nothing(self) -> None:
+        self.ran("/v/1/python", sys.executable)
+        self.assertIn("serves already", self.run_ctl("rollback", "--to", HERE))
+        self.assertEqual((self.fake.asked, self.noted), ([], []))
+
     def test_without_another_version(self) -> None:
         self.assertIn("no other version", self.failed("rollback"))
         self.ran(sys.executable, sys.executable)

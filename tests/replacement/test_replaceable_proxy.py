@@ -109,6 +109,7 @@ class ReplaceableTests(SynchronousTestCase):
         made.house.connections = FakeConnections()
         made.house.shortcuts = None
         made.listeners.ports = []
+        made.control.responded = mock.AsyncMock()
         made.listeners.stop = mock.Mock(side_effect=lambda _s: _done())
         made.ending.return_value = []
         made.stopService = mock.Mock(side_effect=lambda: _done())
@@ -142,6 +143,19 @@ class ReplaceableTests(SynchronousTestCase):
         self.successResultOf(self.service.stopService())
         self.built[0].stopService.assert_not_called()  # its parts have ended
         self.assertNotIn(("STOPPING=1",), self.told)
+
+    def test_it_does_not_end_before_the_command_has_its_response(self) -> None:
+        responded: Deferred[None] = Deferred()
+
+        async def wait() -> None:
+            await responded
+
+        self.built[0].control.responded = wait
+        self.built[0].house.connections.over.callback(None)  # nobody is connected
+        self.replaced()
+        self.assertEqual(self.reactor.stopped, 0)
+        responded.callback(None)
+        self.assertEqual(self.reactor.stopped, 1)
 
     def test_it_cannot_be_replaced_again_or_twice_at_once(self) -> None:
         _, process = self.replace()

@@ -133,7 +133,13 @@ class Replaced(Case):
         self.supervisor = Supervisor(
             self.settings, self.reactor, self.statuses.append, self.lock, fork=no_fork, launch=Launch()
         )
-        self.supervisor.owner = mock.Mock()
+        self.owner = self.supervisor.owner = mock.Mock()
+        self.responded: Deferred[None] = Deferred()
+        self.owner.responded.side_effect = self.respond
+
+    async def respond(self) -> None:
+        """What waits for the response to the command."""
+        await self.responded
 
     def test_it_gives_everything_up_and_ends_with_its_last_worker(self) -> None:
         first, second = self.begin()
@@ -141,13 +147,15 @@ class Replaced(Case):
         self.supervisor.left(4711)
         self.assertEqual(self.told, [("MAINPID=4711", "READY=1")])
         self.lock.release.assert_called_once_with()
-        self.supervisor.owner.leave.assert_called_once_with()
+        self.owner.leave.assert_called_once_with()
         for each in self.opened:
             each.close.assert_called_once_with()
         first.ends(status=0)
         self.reactor.advance(60.0)
         self.assertEqual((len(self.reactor.started), self.reactor.stopped), (2, 0))  # it is not replaced
         second.ends(status=0)
+        self.assertEqual(self.reactor.stopped, 0)  # hospproxyctl has no response yet
+        self.responded.callback(None)
         self.assertEqual(self.reactor.stopped, 1)
         self.successResultOf(self.supervisor.stopService())
         self.assertNotIn(("STOPPING=1",), self.told)
