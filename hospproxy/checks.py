@@ -21,7 +21,7 @@ from .config import (
     Settings,
     structure,
 )
-from .options import admin_checks, secret_values, sharing_checks, sink_checks
+from .options import admin_checks, contract_checks, secret_values, sharing_checks, sink_checks
 from .options.fields import WORKING_FOLDER
 from .options.source import OptionsSource, SecretEnvironment
 
@@ -104,6 +104,7 @@ def check(settings: Settings) -> Findings:
     errors += mistakes
     if contract is not None:
         errors += against_contract(settings, contract)
+        warnings += contract_checks.warnings(settings, contract)
     return Findings(_lines(errors), _lines(warnings))
 
 
