@@ -26,8 +26,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint docs load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads surge bench-visible
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint docs load load-short \
+    scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench \
+    bench-short bench-profile bench-instructions bench-road bench-hit bench-workers rehearsal bench-bodies \
+    fuzz-credentials audit-scale report-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom \
+    lock wheel image clean environment python replacements rollout agent rollout-trial changelog reloads surge \
+    bench-visible
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
