@@ -41,7 +41,7 @@ def _landed_after(truth: Truth, op: Op, commit: Committed) -> Iterator[tuple[Op,
         if early.told is None and other.received > op.over:
             # Its client got no response, and HOSP had not received it yet: it came after the other one.
             continue
-        if not _touches(other, commit) or _unseen(truth, early, op):
+        if not _touches(other, commit) or _unseen(truth, early, made or op, op.over):
             continue
         yield early, other
 
@@ -51,11 +51,14 @@ def _touches(other: Committed, commit: Committed) -> bool:
     return any(name in own and own[name] != value for name, value in sent.items())
 
 
-def _unseen(truth: Truth, early: Op, op: Op) -> bool:
-    """Whether the workers may not know of each other's writes: without Redis each knows only its own."""
-    if truth.history.premises.shape == "one":
+def _unseen(truth: Truth, early: Op, op: Op, until: float) -> bool:
+    """Whether two machines may not know of each other's writes: without Redis each knows only its own.
+
+    The workers of one machine have one ledger.
+    """
+    if truth.history.premises.shape != "machines" or early.asked.house == op.asked.house:
         return False
-    return truth.troubled(early.asked.at - 30, op.over, "redis", "split")
+    return truth.troubled(early.asked.at - 30, until, "redis", "split")
 
 
 def repeated(truth: Truth) -> Iterator[Violation]:

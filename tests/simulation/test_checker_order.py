@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from simulation.history import Broke, Committed, Credentials
+from simulation.history import Broke, Committed, Credentials, Trouble
 
 from .stories import Story, note, shown
 from .test_checker import RuleCase
 
 
 class OrderTests(RuleCase):
-    def late(self, told: int, land: float = 9.0) -> Story:
-        story = Story()
-        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+    def late(self, told: int, land: float = 9.0, house: str = "", **premises: str) -> Story:
+        story = Story(**premises)
+        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, house=house)
         body = {"outcome": "unknown"} if told == 504 else shown(note(1, "B"))
         second = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
         story.tell(3.0, first, told, body)
@@ -25,6 +25,16 @@ class OrderTests(RuleCase):
     def test_an_earlier_write_lands_on_alater_one(self) -> None:
         self.broken(self.late(504), "order.undone")
         self.broken(self.late(200), "order.undone", "writes.lost")
+
+    def test_without_redis_two_machines_do_not_know_and_the_workers_of_one_do(self) -> None:
+        for shape, house, rules in (
+            ("machines", "other", ()),
+            ("machines", "", ("order.undone",)),
+            ("workers", "", ("order.undone",)),
+        ):
+            story = self.late(504, house=house, shape=shape)
+            story.add(Trouble(0.5, "redis away", "m0", 20.0))
+            self.broken(story, *rules)
 
     def test_a_client_that_left_before_its_write_was_sent_may_come_later(self) -> None:
         for received, rules in ((2.0, ("order.undone",)), (7.0, ())):

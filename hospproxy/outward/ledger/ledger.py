@@ -201,6 +201,13 @@ class Ledger:
             lambda connection: store.keep_turn(connection, reference, owner.name, owner.is_gone)
         )
 
+    async def is_changed_elsewhere(self, resource: str, record: str) -> bool:
+        """Whether another process of this machine has a change of a record that the upstream may still carry out."""
+        name = self.owner.name
+        return await self._do(
+            lambda connection: store.is_changed_elsewhere(connection, resource, record, name)
+        )
+
     async def sequences(self) -> list[tuple[str, int]]:
         """For each resource, the highest id that a write is known to have made."""
         return await self._do(lambda connection: store.sequences(connection, HIGHEST_ID))

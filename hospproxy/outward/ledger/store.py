@@ -133,6 +133,22 @@ def keep_turn(
     return TurnKeeper.CALLER
 
 
+def is_changed_elsewhere(connection: sqlite3.Connection, resource: str, record: str, owner: str) -> bool:
+    """Whether a change of a record by another owner is open, or settled and may still be in flight at the upstream.
+
+    :param owner: the caller's name.
+    """
+    found = connection.execute(
+        "SELECT 1 FROM entries WHERE owner IS NOT NULL AND owner != :owner AND kind = 'change' "
+        "AND resource = :resource AND record = :record "
+        "UNION ALL SELECT 1 FROM entries LEFT JOIN kept_turns USING (reference) "
+        "WHERE pending = 1 AND closed IS NOT NULL AND kept_turns.owner IS NOT :owner AND kind = 'change' "
+        "AND resource = :resource AND record = :record LIMIT 1",
+        {"owner": owner, "resource": resource, "record": record},
+    ).fetchone()
+    return found is not None
+
+
 def pending(connection: sqlite3.Connection) -> list[LedgerRow]:
     """Settled writes that may still be in flight at the upstream."""
     return _rows(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import evolve
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...exchange.exchange import Identified
-from ...http.errors import NotSent, OutcomeUnknown
+from ...http.errors import NotSent, OutcomeUnknown, OverCapacity
 from ...http.messages import Origin, Response
 from ...interfaces import IMeter
 from ...process.background import Background
@@ -25,6 +26,8 @@ _log = Logger()
 OLDEST_S = 24 * 3600.0
 """Maximum age in seconds of an unknown write under a key."""
 CLOCK_ERROR_S = 2.0
+_ASKED_AGAIN_S = 0.5
+"""Seconds between two questions whether a sibling's write to the same record is over."""
 
 
 class OtherWorkers:
@@ -111,6 +114,8 @@ class OtherWorkers:
             doubtful = await self._keeping.in_doubt(entry, self._window_s, known)
             if doubtful is not None:
                 raise ClaimedElsewhere(doubtful)
+        if not turn.trusted:
+            await self._siblings_done(entry)
         now = self._clock.seconds()
         entry.trusted, entry.blind = turn.trusted, turn.blind
         # A worker of an earlier version may have reported an id out of sequence.
@@ -124,6 +129,23 @@ class OtherWorkers:
         entry.exchange.presence.on_leaving = lambda: self._lost(entry)
         if entry.exchange.presence.gone:
             self.claims.lost(entry)
+
+    async def _siblings_done(self, entry: WriteEntry) -> None:
+        """Wait until HOSP can no longer carry out what other workers of this machine have sent to the same record.
+
+        Redis does not show it now. A PATCH that HOSP carries out late would undo the one that is sent now.
+
+        :raise OverCapacity: that is not so before the deadline. Nothing was sent.
+        :raise NotSent: the client has left meanwhile.
+        :raise LedgerFailed: the ledger cannot be read, so nothing may be sent.
+        """
+        exchange = entry.exchange
+        while await self._keeping.is_changed_elsewhere(entry):
+            if self._clock.seconds() + _ASKED_AGAIN_S >= exchange.deadline:
+                raise OverCapacity("An equal write, or one to the same record, is still in progress.")
+            await task.deferLater(self._clock, _ASKED_AGAIN_S, lambda: None)
+            if exchange.presence.gone and entry.key is None and entry.retry is None:
+                raise NotSent("The client has left, so nothing was sent.")
 
     def _lost(self, entry: WriteEntry) -> None:
         """Tell others that the client left before it had the response: its next equal write is a retry."""

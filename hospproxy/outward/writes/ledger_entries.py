@@ -211,6 +211,16 @@ class LedgerEntries:
         """
         return await self._ledger.in_doubt(entry.equal, window_s, known)
 
+    async def is_changed_elsewhere(self, entry: WriteEntry) -> bool:
+        """Whether another process of this machine has a change of the same record that HOSP may still carry out.
+
+        :raise LedgerFailed: it cannot be read.
+        """
+        resource, record = entry.call.operation.resource, entry.call.record_id
+        if _kind(entry) != "change" or resource is None or record is None:
+            return False
+        return await self._ledger.is_changed_elsewhere(resource, record)
+
     async def take_over(self) -> list[tuple[WriteEntry, str]]:
         """What earlier processes left open, with its kind. An unreadable entry is logged as critical and closed."""
         taken = []

@@ -149,3 +149,69 @@ class AwayTests(SiteTestCase):
         self.assertEqual(patch(sibling, "B"), (200, None))
         self.assertEqual(patch(sibling, "A"), (200, None))
         self.assertEqual(self.stored[0]["body"], "A")
+
+    def test_a_siblings_change_that_may_come_late_is_waited_for(self) -> None:
+        """The ledger shows it, though its client got a response."""
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        for late in (5.0, 20.0):
+            self.hosp.faults = [(f"late:{late}", RESET)]
+            first = self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": f"A{late}"}))
+            self.assertEqual(json.loads(first.body)["outcome"], "unknown")
+            sent = len(self.hosp.seen("updateNote"))
+            second = sibling.send("PATCH", f"/notes/{number}", {"body": f"B{late}"})
+            self.clock.pump([0.5] * 6)
+            self.assertEqual(len(self.hosp.seen("updateNote")), sent)
+            self.assertEqual(self.told(sibling, second).status, 200)
+            self.clock.pump([0.5] * 60)
+            self.assertEqual(self.stored[0]["body"], f"B{late}")
+
+    def test_a_siblings_change_whose_client_has_left_is_waited_for(self) -> None:
+        """Its client does not wait any more, and HOSP has not carried it out yet."""
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        self.hosp.hold = True
+        first = self.one.send("PATCH", f"/notes/{number}", {"body": "A"})
+        self.clock.pump([0.5] * 6)
+        self.leave(first)
+        second = sibling.send("PATCH", f"/notes/{number}", {"body": "B"})
+        self.clock.pump([0.5] * 6)
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
+        self.release()
+        self.assertEqual(self.told(sibling, second).status, 200)
+        self.assertEqual(self.stored[0]["body"], "B")
+
+    def test_a_siblings_change_to_another_record_is_not_waited_for(self) -> None:
+        self.send(self.one)
+        self.clock.advance(130)
+        self.send(self.one)
+        numbers = [note["id"] for note in self.stored]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        self.hosp.faults = [("late:20", RESET)]
+        self.told(self.one, self.one.send("PATCH", f"/notes/{numbers[0]}", {"body": "A"}))
+        began = self.clock.seconds()
+        told = self.told(sibling, sibling.send("PATCH", f"/notes/{numbers[1]}", {"body": "B"}))
+        self.assertEqual((told.status, self.clock.seconds() - began < 5), (200, True))
+
+    def test_who_leaves_while_a_siblings_change_is_waited_for_is_not_sent(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        self.hosp.faults = [("late:20", RESET)]
+        self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "A"}))
+        waiting = sibling.send("PATCH", f"/notes/{number}", {"body": "B"})
+        self.clock.pump([0.5] * 4)
+        self.leave(waiting)
+        self.clock.pump([0.5] * 100)
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
+        self.assertEqual(self.stored[0]["body"], "A")
