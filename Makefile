@@ -85,9 +85,10 @@ test-short: environment ## run the other unit tests, and measure their coverage
 	@rm -rf build/coverage $(REPORTS)/html && mkdir -p build/coverage $(REPORTS)
 	@$(call junit,trial,$(COVERED) run -m twisted.trial -j2 $(SHORT))
 	@$(COVERED) combine --quiet 2>/dev/null; rm -f build/coverage/data.*
-	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml
-	@$(COVERED) html --quiet -d $(REPORTS)/html
-	$(COVERED) report --fail-under=90
+	@status=0; $(COVERED) html --quiet -d $(REPORTS)/html & \
+	$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml || status=$$?; \
+	$(COVERED) report --fail-under=90 || status=$$?; \
+	wait $$! || status=$$?; exit $$status
 
 # Each process runs whole modules, in the order of conftest.py. A process that ended because a test hung is not
 # restarted: it would hang in the same test. One process more than two processors, because tests wait almost half of the

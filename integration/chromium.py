@@ -18,6 +18,8 @@ T = TypeVar("T")
 HOME = Path(__file__).with_name("browser")
 AXE = HOME / "node_modules" / "axe-core" / "axe.min.js"
 DESK, PHONE, WALL = (1280, 860), (390, 844), (2560, 1440)
+OF_COLOURS = ("color-contrast", "link-in-text-block")
+"""The rules of axe-core that look at colours. All others judge a page alike in a light and a dark scheme."""
 
 
 def chromium() -> str:
@@ -72,10 +74,15 @@ def overflow(page: Page) -> float:
     return float(page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth"))
 
 
-def axe(page: Page) -> list[str]:
-    """Problems that axe-core rates serious or critical, each with its location."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+def axe(page: Page, *rules: str) -> list[str]:
+    """Problems that axe-core rates serious or critical, each with its location.
+
+    :param rules: only these; all if there are none.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text())
+    options: dict[str, Any] = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    found = page.evaluate("options => axe.run(document, options)", options)
     assert found["passes"], "axe has looked at nothing"
     return [
         f"{each['impact']}: {each['id']} at {json.dumps([node['target'] for node in each['nodes']])[:600]}"

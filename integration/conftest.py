@@ -39,6 +39,7 @@ _LONGEST_FIRST = (
     "test_audit_full",
     "test_large_bodies",
     "test_writers_syslog",
+    "test_writers_http",
     "test_packaging",
     "test_shared_outage",
     "test_status_page",

@@ -191,15 +191,16 @@ async def test_a_stop_waits_for_the_note(processes: Processes) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_not_known_in_time_is_said_honestly_and_found_later(processes: Processes) -> None:
-    """The only slot at HOSP is taken for 5 s, so that the note is sent late, and HOSP stores it another 24 s later.
+    """The only slot at HOSP is taken for 3 s, so that the note is sent late, and HOSP stores it another 9 s later.
 
-    A client that sends the same note again meanwhile gets the one that was found. Takes about half a minute.
+    A client that sends the same note again meanwhile gets the one that was found.
     """
     hosp = await processes.hosp()
-    proxy = await processes.proxy(hosp.url, options="[gate]\nconcurrency = 1\n")
+    options = "[gate]\nconcurrency = 1\nslow_s = 7.0\n"
+    proxy = await processes.proxy(hosp.url, top="deadline_s = 10.0\n", options=options)
     rig = Rig(hosp, proxy)
     assert (await rig.ask("GET", "/staffs/me")).status == 200
-    late = {"stall_s": 5, "late_commit_min_s": 24, "late_commit_max_s": 24, "late_commit_504": 0}
+    late = {"stall_s": 3, "late_commit_min_s": 9, "late_commit_max_s": 9, "late_commit_504": 0}
     await control(hosp.control_url, "POST", "/faults", late)
     await script(hosp.control_url, "stall", method="GET", path="/hospitals")
     await script(hosp.control_url, "late_commit", method="POST", path="/notes")

@@ -98,3 +98,4 @@ async def test_a_proxy_that_is_killed_and_started_again_counts_what_hosp_has_in_
     await until(all_wait, "those who come wait", 90.0)
     asked = await control(hosp.control_url, "GET", "/stats")
     assert (asked["working"], asked["max_working"]) == (5, 5)
+    await second.stop("KILL")  # a drain would wait for responses that HOSP is still far from sending

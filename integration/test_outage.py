@@ -17,6 +17,8 @@ from .test_breaker import gauge
 from .test_guarantees import NOTE
 
 QUICK = "[retry]\nmax_attempts = 2\nbase_s = 0.01\n"
+HELD = "[gate]\nslow_s = 5.0\n"
+"""After a kill, slots are held for attempts in flight: 10 s with this option, 25 s without."""
 READS = ["/hospitals", "/patients?hospital_id=1", "/notes", "/notes?patient_id=1", "/notes/1", "/staffs/me"]
 
 
@@ -49,7 +51,7 @@ class Ward:
         self.proxy.signal("KILL")
         await self.proxy.exit_status()
         self.proxy = await self.processes.proxy(
-            self.hosp.url, options=QUICK, state=self.proxy.state, port=self.proxy.port
+            self.hosp.url, options=QUICK + HELD, state=self.proxy.state, port=self.proxy.port
         )
 
     async def on_disk(self, entries: int = 0) -> None:
@@ -69,7 +71,7 @@ class Ward:
 @pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
 async def ward(processes: Processes) -> AsyncIterator[Ward]:
     hosp = await processes.hosp()
-    yield Ward(processes, hosp, await processes.proxy(hosp.url, options=QUICK))
+    yield Ward(processes, hosp, await processes.proxy(hosp.url, options=QUICK + HELD))
 
 
 async def read_all(ward: Ward, user: str = "staff1") -> dict[str, Answer]:

@@ -35,7 +35,8 @@ class Rig:
     async def machine(self, like: Proxy | None = None) -> Proxy:
         """:param like: an ended machine; its port is reused, because cached responses contain addresses with it."""
         options = QUICK + self.redis.section(TIMES)
-        top = f'master_key_file = "{self.key}"'
+        # A read that gets no slot while Redis is away waits until its deadline.
+        top = f'master_key_file = "{self.key}"\ndeadline_s = 8.0'
         state, port = (None, None) if like is None else (like.state, like.port)
         return await self.processes.proxy(self.hosp.url, top=top, options=options, state=state, port=port)
 
