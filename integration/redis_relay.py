@@ -8,10 +8,12 @@ from importlib import resources
 from typing import Any, cast
 
 from twisted.internet import defer, protocol
-from twisted.internet.interfaces import IListeningPort, ITCPTransport
+from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from hospproxy.sharing.lua_scripts import bare, script
+
+from .relay_ends import FarEnd, NearEnd
 
 Rewrite = Callable[[str, bytes], bytes]
 """Takes the name of the command or script (``message`` for a push message) and the reply; returns what to forward."""
@@ -119,52 +121,31 @@ def _end(data: bytes, at: int) -> int | None:
     return end
 
 
-class _Near(protocol.Protocol):
-    """The proxy's end."""
-
+class _Near(NearEnd):
     def __init__(self, relay: Rewriting) -> None:
+        super().__init__(relay.target, _Far)
         self.relay = relay
         self.asked: deque[str] = deque()
         self._frames = Frames()
-        self._far: protocol.Protocol | None = None
-        self._held: list[bytes] = []
 
     def connectionMade(self) -> None:
-        from twisted.internet import reactor
-
         self.relay.nears.add(self)
-        creator = protocol.ClientCreator(reactor, _Far, self)
-        creator.connectTCP("127.0.0.1", self.relay.target).addCallbacks(self._joined, lambda _: self.reset())
-
-    def _joined(self, far: protocol.Protocol) -> None:
-        self._far = far
-        held, self._held = self._held, []
-        for data in held:
-            far.transport.write(data)
+        super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         if self.relay.mute:
             return
         self.asked += [self.relay.name_of(command) for command in self._frames.feed(data)]
-        if self._far is None:
-            self._held.append(data)
-        else:
-            self._far.transport.write(data)
+        self.forward(data)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self.relay.nears.discard(self)
-        if self._far is not None:
-            self._far.transport.loseConnection()
-
-    def reset(self) -> None:
-        cast(ITCPTransport, self.transport).abortConnection()
+        super().connectionLost(reason)
 
 
-class _Far(protocol.Protocol):
-    """Redis's end."""
-
+class _Far(FarEnd):
     def __init__(self, near: _Near) -> None:
-        self._near = near
+        super().__init__(near)
         self._frames = Frames()
 
     def dataReceived(self, data: bytes) -> None:
@@ -182,6 +163,3 @@ class _Far(protocol.Protocol):
     def _pass(self, reply: bytes) -> None:
         if reply and self._near.transport is not None and self._near in self._near.relay.nears:
             self._near.transport.write(reply)
-
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        self._near.transport.loseConnection()

@@ -6,8 +6,9 @@ from collections import deque
 from typing import Any, cast
 
 from twisted.internet import defer, protocol
-from twisted.internet.interfaces import IListeningPort, ITCPTransport
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IListeningPort
+
+from .relay_ends import FarEnd, NearEnd
 
 
 class Relay(protocol.Factory):
@@ -49,26 +50,13 @@ class Relay(protocol.Factory):
         return None
 
 
-class _Near(protocol.Protocol):
-    """The proxy's end. A request fits one read here: the tests send nothing large."""
+class _Near(NearEnd):
+    """A request fits one read here: the tests send nothing large."""
 
     def __init__(self, relay: Relay) -> None:
+        super().__init__(relay.target, _Far)
         self._relay = relay
-        self._far: protocol.Protocol | None = None
-        self._held: list[bytes] = []
         self.lost: str | None = None
-
-    def connectionMade(self) -> None:
-        from twisted.internet import reactor
-
-        creator = protocol.ClientCreator(reactor, _Far, self)
-        creator.connectTCP("127.0.0.1", self._relay.target).addCallbacks(self._joined, lambda _: self.reset())
-
-    def _joined(self, far: protocol.Protocol) -> None:
-        self._far = far
-        held, self._held = self._held, []
-        for data in held:
-            far.transport.write(data)
 
     def dataReceived(self, data: bytes) -> None:
         first = data.split(b"\r\n", 1)[0].decode("ascii", "replace")
@@ -78,30 +66,12 @@ class _Near(protocol.Protocol):
             if self.lost == "before":
                 self.reset()
                 return
-        if self._far is None:
-            self._held.append(data)
-        else:
-            self._far.transport.write(data)
-
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        if self._far is not None:
-            self._far.transport.loseConnection()
-
-    def reset(self) -> None:
-        cast(ITCPTransport, self.transport).abortConnection()
+        self.forward(data)
 
 
-class _Far(protocol.Protocol):
-    """The upstream's end."""
-
-    def __init__(self, near: _Near) -> None:
-        self._near = near
-
+class _Far(FarEnd):
     def dataReceived(self, data: bytes) -> None:
         if self._near.lost == "after":
             self._near.reset()
         else:
             self._near.transport.write(data)
-
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        self._near.transport.loseConnection()
