@@ -128,7 +128,7 @@ class Ward:
         hosp.import_record("patients", 7, {"name": "Juno", "hospital_id": 1, "birthdate": "2020-01-01"})
         hosp.application.records.go_on_from("notes", 1)
         hosp.begin()
-        self.world.machine("one", PROXY[0]).start(OPTIONS)
+        self.world.machine("one", PROXY[0]).start(OPTIONS, has_courier=True)
         self.pass_time(5.0)
         self.recorded: list[list[Name]] = []
 

@@ -86,6 +86,11 @@ class Process:
 
     # Called by the simulation
 
+    @property
+    def is_courier(self) -> bool:
+        """Whether the proxy has started it, to follow the audit journal."""
+        return self._parent is not None
+
     def kill(self) -> None:
         """kill -9: none of its code runs again. Its kernel closes its files and connections."""
         if self.running:
