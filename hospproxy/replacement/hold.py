@@ -18,7 +18,7 @@ HITS_S: Final = 5.0
 LOOK_S: Final = 0.02
 
 
-class OwnedProxy(Protocol):
+class HeldProxy(Protocol):
     """The proxy of a process that uses the state folder."""
 
     def divert(self, relay: Relay | None) -> None:
@@ -61,14 +61,14 @@ class StateNotClosed(Exception):
 
 
 class Hold:
-    """What a replacement does with the proxy of one process, whichever process decides on it.
+    """Holds, closes and reopens the proxy of one process, while a replacement goes on.
 
     :param clock: monotonic.
     :param proxy: of this process.
     :param quiet_s: seconds within which the requests in flight must be over.
     """
 
-    def __init__(self, clock: IReactorTime, proxy: OwnedProxy, quiet_s: float) -> None:
+    def __init__(self, clock: IReactorTime, proxy: HeldProxy, quiet_s: float) -> None:
         self._clock = clock
         self._proxy = proxy
         self._quiet_s = quiet_s
