@@ -26,7 +26,7 @@ _Takes = TypeVar("_Takes", bound=Exchange, contravariant=True)
 _Gives = TypeVar("_Gives", bound=Exchange, covariant=True)
 
 ProceedTo = Callable[[Stage], Awaitable[Response]]
-"""A processor calls it to let the rest of the chain respond: once, several times, or not at all. What is behind
+"""A processor calls it to let the rest of the chain respond: once, several times, or not at all. The part behind
 it takes this stage."""
 Proceed = ProceedTo[Identified]
 """The one that most processors get."""
@@ -99,8 +99,8 @@ class IHandler(Interface):
     def handle(request: Request) -> Deferred[Response]:
         """Return the response to a complete request.
 
-        Cancelling the Deferred says that the client has left; a write goes on all the same. A failure means that no
-        response may be sent (no audit record could be kept): close the connection.
+        Cancel the Deferred when the client has left; a write goes on nevertheless. A failure means that no audit
+        record could be kept, so no response may be sent: close the connection.
         """
 
     def refuse(request: Request, error: ProxyError) -> Deferred[Response]:
@@ -115,10 +115,10 @@ class IHandler(Interface):
 
 @runtime_checkable
 class Repeats(Protocol):
-    """A processor that knows what its decision about a request depends on. One that does not, prevents shortcuts."""
+    """A processor that can say what its decision depends on. Without this method, a processor prevents shortcuts."""
 
     def repeat(self, exchange: Exchange, response: Response, /) -> Repeat | None:
-        """Return how to treat an equal request alike; None if that cannot be told.
+        """Return how the decision applies to an equal request; None if it applies to this request only.
 
         :param exchange: a GET that the cache has answered; ``trace`` has its call and its principal.
         :param response: as it goes to the client.
@@ -299,10 +299,10 @@ class IMeter(Interface):
         """Record a duration in the histogram that has these labels."""
 
     def counter(name: str, **labels: str) -> Callable[[], None]:
-        """Return what adds one to the counter that has these labels; cheaper than ``count`` where it is kept."""
+        """Return a function that adds one to the counter with these labels. Calling it is cheaper than ``count``."""
 
     def timer(name: str, **labels: str) -> Callable[[float], None]:
-        """Return what records seconds in the histogram that has these labels; cheaper than ``observe`` likewise."""
+        """Return a function that records seconds with these labels. Calling it is cheaper than ``observe``."""
 
     def gauge(name: str, read: Callable[[], float], **labels: str) -> None:
         """Register a gauge; ``read`` is called at each scrape."""

@@ -1,4 +1,4 @@
-"""What the log looks like: its level, text or JSON, and a limit on lines of one kind.
+"""The output of the log: its level, text or JSON, and a limit on lines of one kind.
 
 Where it goes stays with twistd: ``--logfile``, ``--syslog`` and ``--logger`` work as ever.
 """

@@ -25,7 +25,7 @@ SHED_AFTER_S: Final = 5.0
 
 
 class DrainableConnection(Protocol):
-    """What ``OpenConnections`` calls on a connection."""
+    """The part of a connection that ``OpenConnections`` calls."""
 
     def is_overdue(self, now: float) -> bool:
         """Whether the connection has missed its deadline."""

@@ -1,4 +1,4 @@
-"""What a listener without TLS does with a request; used while clients migrate from plain HTTP to HTTPS."""
+"""Serves, redirects or refuses requests on a listener without TLS, while clients migrate to HTTPS."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ saved positions.
 
 Modules in reading order:
 
-- `delivery.py`: all that follows the journal, in whichever process it runs.
+- `delivery.py`: builds everything that follows the journal, for any process that runs it.
 - `here.py`: the courier of a process that does this work itself (the simulation, tests).
 - `messages.py`: the messages between the service and the courier process.
 - `process.py`: what the courier process runs.

@@ -37,7 +37,7 @@ SpanResult = Literal["sent", "failed", "dropped"]
 """What became of a span."""
 
 Signal = Literal["traffic", "refusals", "errors", "hosp_errors", "hosp_latency"]
-"""What a surge is noticed by."""
+"""The signals by which a surge is noticed."""
 
 _CLASSES: dict[int, StatusClass] = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 

@@ -51,7 +51,7 @@ long."""
 _PORTS = {"http": "80", "https": "443"}
 _NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
 _MISLEADING = re.compile(r"[\\\x00-\x20]")
-"""What browsers drop from a URL or read as a slash, so that they go elsewhere than it seems."""
+"""Characters that browsers drop from a URL or read as a slash, so that they go to another address."""
 _NONE = ExpectedResponse()
 _SHAPES: Mapping[type, str] = {list: "array", dict: "object"}
 

@@ -19,7 +19,7 @@ LONGEST_PAUSE_S: Final = 30.0
 
 
 class ProcessOwner(Protocol):
-    """What is told of a process that it has started."""
+    """Receives the output and the end of a process that this one has started."""
 
     def wrote(self, line: str) -> None:
         """The process has written a line to stdout or stderr."""

@@ -55,7 +55,7 @@ class _Forked(twisted_process.Process):
         return False
 
     def _execChild(self, *_: Any) -> NoReturn:
-        # Here all descriptors are closed but those of the child. What this raises goes to its stderr.
+        # All descriptors are closed here except those of the child. An exception goes to its stderr.
         _forget_parent(self._reactor)
         leave(self._run())
         raise AssertionError

@@ -1,4 +1,4 @@
-"""What the proxy takes from the operating system, besides the reactor.
+"""Everything that the proxy takes from the operating system, besides the reactor.
 
 The parts get these functions as arguments and call nothing of the system directly. With another ``Host`` and another
 reactor the whole proxy runs in virtual time from one seed (see simulation/).

@@ -1,4 +1,4 @@
-"""What the process does on SIGTERM, SIGINT and SIGHUP.
+"""The handlers of SIGTERM, SIGINT and SIGHUP.
 
 twistd's own handlers end the process by the signal itself on SIGTERM (status 143), and SIGHUP kills it.
 """

@@ -128,7 +128,7 @@ class RemoteChain:
         waiting.callback(Response(message.status, Headers(message.headers), message.body, handed_over=taken))
 
     def lost(self) -> None:
-        """The successor is gone. What became of the requests is not known here; it is in the ledger."""
+        """The successor is gone. This process does not know the outcomes of its requests; the ledger has them."""
         self._is_lost = True
         asked, self._asked = self._asked, {}
         for each in asked.values():

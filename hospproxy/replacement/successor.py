@@ -39,7 +39,7 @@ _STDERR: Final = 2
 
 
 class Heir(Protocol):
-    """What takes over: one process, or a manager with its workers."""
+    """The proxy that takes over: one process, or a supervisor with its workers."""
 
     async def prepare(self, inherited: Inherited, channel: Channel) -> None:
         """Do all that can be done while the old proxy owns the state folder.

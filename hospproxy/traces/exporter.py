@@ -24,7 +24,7 @@ PAUSE_S: Final = 30.0
 
 
 class PosterLike(Protocol):
-    """What posts a body; ``SignedPoster`` does."""
+    """Posts a body to a collector; ``SignedPoster`` is one."""
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a body to the collector in one POST.

@@ -135,7 +135,7 @@ class InFlightFile:
             self.longest_s = longest_s  # written with the next change
 
     def stop(self) -> None:
-        """Stop writing. What is in flight now stays in the file."""
+        """Stop writing. Attempts that are in flight now stay in the file."""
         if self._ends is not None:
             self._ends.cancel()
             self._write_ends()

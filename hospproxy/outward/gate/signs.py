@@ -1,4 +1,4 @@
-"""What the outcome of one attempt says about HOSP. Slow does not mean down, and HOSP's everyday 500 says nothing."""
+"""Decides from the outcome of one attempt whether HOSP is up. A slow response or HOSP's usual 500 is no failure."""
 
 from __future__ import annotations
 

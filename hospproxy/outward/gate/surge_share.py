@@ -103,7 +103,7 @@ class SurgeShare:
         return self._seen_s >= WARM_UP_S and self._quick >= TIMES * self._usual_per_s
 
     def _pass(self, now: float) -> None:
-        """Let both rates fade. What is usual stays during a surge, or the surge would make itself usual."""
+        """Let both rates fade. During a surge the usual rate stays: otherwise the surge would become usual."""
         last = now if self._last is None else self._last
         elapsed_s, self._last = max(0.0, now - last), max(now, last)
         self._quick *= exp(-elapsed_s / QUICK_S)
