@@ -172,7 +172,7 @@ surge: environment ## send five times the usual traffic from one source, to one 
 reloads: environment ## reload the options 50 times under load, in every way, right files and wrong ones (four minutes)
 	$(BIN)/python -m benchmarks.reloads
 
-rollout-trial: environment ## roll out bad versions and good ones behind HAProxy; the bad ones must be taken back (seven minutes)
+rollout-trial: environment ## roll out bad versions and good ones behind HAProxy, by real upgrades; the bad ones must be taken back (ten minutes)
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need '/usr/sbin/haproxy=haproxy,redis-server'
 	$(BIN)/python -m benchmarks.rollout
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -26,10 +27,10 @@ VERSIONS = ("1.0", "1.1")
 _LEASES = "heartbeat_s = 0.2\ntimeout_s = 0.5\nlease_s = 2.0\nsettle_s = 2.0"
 
 
-def install(folder: Path) -> Path:
-    """Make two environments that share the packages of this one; return the folder of versions."""
+def install(folder: Path, names: Sequence[str] = VERSIONS) -> Path:
+    """Make environments that share the packages of this one; return the folder of versions."""
     own = Path(sys.prefix)
-    for name in VERSIONS:
+    for name in names:
         made = folder / "versions" / name
         (made / "bin").mkdir(parents=True)
         (made / "bin" / "python").symlink_to(sys.executable)

@@ -2,7 +2,7 @@
 
 * ``__main__.py``: the trial.
 * ``site.py``: the processes around the rollout, and the plan.
-* ``version.py``: starts hospproxy as a version that is said to be another one, with or without a defect.
-* ``production.py``: starts, stops and replaces a production instance, as an operator's command does.
+* ``version.py``: installed versions, with or without a defect.
+* ``production.py``: starts and ends the production instances.
 * ``clients.py``: the traffic.
 """

@@ -1,7 +1,9 @@
 """``python -m benchmarks.rollout``: roll out bad versions, which must be taken back, and good ones.
 
-Exit status 1 if a rollout did not end as it must, or a note was lost, or one was doubled that the bad version did not
-double.
+Production is promoted by ``hospproxyctl upgrade`` and taken back by ``hospproxyctl rollback``, with real processes.
+
+Exit status 1 if a rollout did not end as it must, a note was lost, one was doubled that the bad version did not
+double, or a request failed that no bad canary had.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ..chaos.table import Table, show
 from .clients import Traffic
@@ -33,6 +35,15 @@ silent_s = 6
 failed_points = 2
 slower_points = 15
 """
+_QUICK_RULES = """min_requests = 60
+min_s = 5
+max_s = 180
+every_s = 1
+failed_points = 15
+refused_points = 15
+slower_points = 40
+"""
+"""Where the canary is known to be good, and only the promotion is tried."""
 _AT_MOST_S = 300.0
 
 
@@ -40,9 +51,13 @@ _AT_MOST_S = 300.0
 class Scenario:
     """One rollout.
 
+    :param defect: of the new version.
     :param wanted: exit status of the program.
     :param because: must stand in what it says.
-    :param killed: in which stage the program is killed with SIGKILL, and then resumed; "" for none.
+    :param kill_at: the program is killed with SIGKILL at a line with these words; "" for never.
+    :param kill_s: so many seconds after that line.
+    :param then: the command after it was killed.
+    :param command: ``run``, or ``rollback``: back to the old version at once.
     """
 
     name: str
@@ -51,17 +66,43 @@ class Scenario:
     new: str
     wanted: int
     because: str
-    killed: str = ""
+    kill_at: str = ""
+    kill_s: float = 0.0
+    then: str = "resume"
+    command: str = "run"
+    rules: str = _RULES
+
+    @property
+    def runs(self) -> str:
+        """The version that must run in production afterwards."""
+        return self.new if self.wanted == 0 and self.command == "run" else self.old
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether no request may fail: no bad version gets one."""
+        return self.defect in ("none", "stuck")
 
 
 SCENARIOS = (
-    Scenario("5 % fail", "failing", "1.0", "2.0", 1, "failed: "),
-    Scenario("half are 0.4 s slower", "slow", "1.0", "2.0", 1, "slower than"),
-    Scenario("one write is doubled", "doubling", "1.0", "2.0", 1, "a write was doubled"),
-    Scenario("hangs", "hanging", "1.0", "2.0", 1, "no reply for"),
-    Scenario("good", "none", "1.0", "2.0", 0, "2.0 runs in production"),
-    Scenario("good, rollout killed", "none", "2.0", "3.0", 0, "3.0 runs in production", "promote"),
-)
+    Scenario("5 % fail", "failing", "1.0", "2.1", 1, "failed: "),
+    Scenario("half are 0.4 s slower", "slow", "1.0", "2.2", 1, "slower than"),
+    Scenario("one write is doubled", "doubling", "1.0", "2.3", 1, "a write was doubled"),
+    Scenario("hangs", "hanging", "1.0", "2.4", 1, "no reply for"),
+    Scenario(
+        "dies while it takes over on the second machine", "stuck", "1.0", "2.5", 1, "one runs 1.0 again",
+        rules=_QUICK_RULES,
+    ),
+    Scenario(
+        "good, rollout killed between two upgrades and aborted", "none", "1.0", "2.6", 1, "one runs 1.0 again",
+        kill_at="one runs 2.6", then="abort", rules=_QUICK_RULES,
+    ),
+    Scenario("good", "none", "1.0", "2.7", 0, "2.7 runs in production"),
+    Scenario(
+        "good, rollout killed in an upgrade and resumed", "none", "2.7", "3.0", 0, "3.0 runs in production",
+        kill_at="settle", kill_s=0.5, rules=_QUICK_RULES,
+    ),
+    Scenario("taken back later", "none", "2.7", "3.0", 0, "one runs 2.7 again", command="rollback"),
+)  # fmt: skip
 
 
 @frozen
@@ -80,43 +121,57 @@ class Ended:
 
 async def roll_out(where: Site, scenario: Scenario, percent: int) -> Ended:
     """Run ``python deploy/rollout``, as an operator does."""
-    plan = where.plan(scenario.defect, _RULES, percent)
-    began, lines, at = time.monotonic(), list[dict[str, str]](), dict[str, float]()
-    status = await _program(
-        ["run", str(plan), "--old", scenario.old, "--new", scenario.new], lines, at, began, scenario.killed
-    )
+    plan = where.plan(scenario.rules, percent)
+    words = [scenario.command, str(plan), "--old", scenario.old, "--new", scenario.new]
+    program = Program()
+    status = await program.run(words, scenario.kill_at, scenario.kill_s)
     if status == -signal.SIGKILL:
-        status = await _program(["resume", str(where.folder / "rollout")], lines, at, began, "")
-    return Ended(status, lines, time.monotonic() - began, at)
+        program.tell("trial", f"killed; {scenario.then}")
+        status = await program.run([scenario.then, str(where.folder / "rollout")])
+    return Ended(status, program.lines, time.monotonic() - program.began, program.at)
 
 
-async def _program(
-    words: Sequence[str], lines: list[dict[str, str]], at: dict[str, float], began: float, kill_in: str
-) -> int:
-    """Run the program; return its exit status.
+@define
+class Program:
+    """``deploy/rollout``, and what it says.
 
-    :param at: gets for each stage the seconds at which it was first heard of.
+    :ivar at: for each stage: the seconds at which it was first heard of.
     """
-    command = [sys.executable, "deploy/rollout", words[0], "--json", *words[1:]]
-    running = await asyncio.create_subprocess_exec(
-        *command, cwd=_ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    assert running.stdout is not None
-    try:
-        async with asyncio.timeout(_AT_MOST_S):
-            async for raw in running.stdout:
-                line = json.loads(raw)
-                lines.append(line)
-                at.setdefault(line["stage"], time.monotonic() - began)
-                print(f"  {time.monotonic() - began:6.1f} s  {line['stage']:<10} {line['text']}", flush=True)
-                if kill_in and line["stage"] == "settle":
-                    await asyncio.sleep(0.5)  # in the middle of the stage that follows
-                    running.kill()
-            return await running.wait()
-    finally:
-        if running.returncode is None:
-            running.terminate()
-            await running.wait()
+
+    began: float = field(factory=time.monotonic)
+    lines: list[dict[str, str]] = field(factory=list)
+    at: dict[str, float] = field(factory=dict)
+
+    async def run(self, words: Sequence[str], kill_at: str = "", kill_s: float = 0.0) -> int:
+        """Run it; return its exit status.
+
+        :param kill_at: kill it at a line with these words; "" for never.
+        """
+        command = [sys.executable, "deploy/rollout", words[0], "--json", *words[1:]]
+        running = await asyncio.create_subprocess_exec(
+            *command, cwd=_ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        )
+        assert running.stdout is not None
+        try:
+            async with asyncio.timeout(_AT_MOST_S):
+                async for raw in running.stdout:
+                    line = json.loads(raw)
+                    self.lines.append(line)
+                    self.tell(line["stage"], line["text"])
+                    if kill_at and kill_at in f"{line['stage']} {line['text']}":
+                        await asyncio.sleep(kill_s)
+                        running.kill()
+                return await running.wait()
+        finally:
+            if running.returncode is None:
+                running.terminate()
+                await running.wait()
+
+    def tell(self, stage: str, words: str) -> None:
+        """Print a line."""
+        now = time.monotonic() - self.began
+        self.at.setdefault(stage, now)
+        print(f"  {now:6.1f} s  {stage:<10} {words}", flush=True)
 
 
 async def run(scenarios: Sequence[Scenario], rate: float, percent: int, folder: Path) -> list[Table]:
@@ -126,7 +181,8 @@ async def run(scenarios: Sequence[Scenario], rate: float, percent: int, folder: 
     assert this is not None
     # So that all processes are ended, too, if the trial is.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    async with site(folder, scenarios[0].old) as where:
+    defects = {each.new: each.defect for each in scenarios} | {scenarios[0].old: "none"}
+    async with site(folder, scenarios[0].old, defects) as where:
         for scenario in scenarios:
             print(f"{scenario.name}:", flush=True)
             traffic = Traffic(scenario.name, where.front, rate, random.Random(scenario.name))
@@ -145,8 +201,7 @@ async def _judge(where: Site, scenario: Scenario, traffic: Traffic, ended: Ended
     table.want("exit status", ended.status, str(scenario.wanted), ended.status == scenario.wanted)
     table.want("says", scenario.because, "said", scenario.because in ended.said)
     versions = [await asyncio.to_thread(where.version, name) for name in ("one", "two")]
-    wanted = scenario.new if scenario.wanted == 0 else scenario.old
-    table.want("versions in production", ", ".join(versions), wanted, set(versions) == {wanted})
+    table.want("versions in production", ", ".join(versions), scenario.runs, set(versions) == {scenario.runs})
     watched, decided = ended.at.get("watch"), ended.at.get("rollback", ended.at.get("settle"))
     if watched is not None and decided is not None:
         table.tell("from traffic to verdict", f"{decided - watched:.0f} s")
@@ -160,15 +215,18 @@ async def _judge(where: Site, scenario: Scenario, traffic: Traffic, ended: Ended
     doubled = sum(number > 1 for number in stored.values())
     own = 1 if scenario.defect == "doubling" else 0
     table.want("notes doubled", doubled, str(own), doubled == own)
-    if scenario.wanted == 0:
-        table.none("failures of a good version", traffic.failed.total())
+    if scenario.is_harmless:
+        for line in traffic.failures[:50]:
+            print(f"  {line}", flush=True)
+        table.none("requests failed", traffic.failed.total())
     return table
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run, print, judge."""
     options = _options(arguments)
-    chosen = [each for each in SCENARIOS if not options.only or each.defect in options.only.split(",")]
+    only = options.only.split(",")
+    chosen = [each for each in SCENARIOS if each.defect in only or any(word in each.name for word in only)]
     folder = options.keep or short_folder()
     folder.mkdir(exist_ok=True)
     try:
@@ -184,7 +242,7 @@ def main(arguments: Sequence[str]) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rollout", description=__doc__)
     add = parser.add_argument
-    add("--only", default="", help="defects, joined by commas: none, failing, slow, doubling, hanging")
+    add("--only", default="", help="defects or parts of names, joined by commas, such as failing,resumed")
     add("--rate", type=float, default=20.0, help="requests a second (default 20)")
     add("--percent", type=int, default=25, help="of the traffic for canary and baseline each (default 25)")
     add("--keep", type=Path, help="a folder with a short path to leave logs and state in")

@@ -25,6 +25,7 @@ class Traffic:
     :param port: of HAProxy.
     :param rate: requests a second, all clients together.
     :ivar failed: what failed, by status; 0 for no response.
+    :ivar failures: the same, in words: when each began and how long it took.
     :ivar stored: texts of notes that got a 201.
     """
 
@@ -35,7 +36,7 @@ class Traffic:
     failed: Counter[int] = field(factory=Counter)
     requests: int = 0
     stored: list[str] = field(factory=list)
-    seconds: list[float] = field(factory=list)
+    failures: list[str] = field(factory=list)
     _over: bool = False
     _tasks: set[asyncio.Task[Any]] = field(factory=set)
 
@@ -67,7 +68,7 @@ class Traffic:
             self.stored.append(text)
 
     async def _ask(self, who: Person, method: str, path: str, document: object, wanted: int) -> bool:
-        wire, answer, began = Wire(self.port), NOTHING, time.monotonic()
+        wire, answer, began, wall = Wire(self.port), NOTHING, time.monotonic(), time.time()
         headers = {"Idempotency-Key": f'"{self.name} {self.requests}"'} if document is not None else None
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -76,7 +77,8 @@ class Traffic:
             answer = Answer(0)
         finally:
             wire.close()
-        self.seconds.append(time.monotonic() - began)
         if answer.status != wanted:
             self.failed[answer.status] += 1
+            at, took_s = time.strftime("%H:%M:%S", time.gmtime(wall)), time.monotonic() - began
+            self.failures.append(f"{at}Z {method} {path}: {answer.status or 'none'} after {took_s:.1f} s")
         return answer.status == wanted

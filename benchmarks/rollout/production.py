@@ -1,7 +1,4 @@
-"""``python -m benchmarks.rollout.production FOLDER NAME VERSION``: replace a production instance by another version.
-
-It stands for an operator's own command: it ends the process that runs and starts the other version in its place.
-"""
+"""The production instances: each is started once. After that, versions take over from one another."""
 
 from __future__ import annotations
 
@@ -9,56 +6,53 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from .version import command
+
 _STOP_S = 45.0
 
 
-def start(folder: Path, name: str, version: str) -> None:
-    """Start an instance by its options file ``NAME.toml``; note its process id in ``NAME.pid``."""
-    with (folder / f"{name}.log").open("ab") as log:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.rollout.version", version, "none", str(folder / f"{name}.toml")],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True,
-        )  # fmt: skip
-    (folder / f"{name}.pid").write_text(str(running.pid))
+class Production:
+    """Processes that are known by the options file on their command line.
 
+    :param folder: holds ``NAME.toml``, and gets ``NAME.log``.
+    """
 
-def stop(folder: Path, name: str) -> None:
-    """End an instance, if it runs."""
-    file = folder / f"{name}.pid"
-    if not file.exists():
-        return
-    pid = int(file.read_text())
-    latest = time.monotonic() + _STOP_S
-    number = signal.SIGTERM
-    while _is_there(pid):
-        os.kill(pid, number)
-        if time.monotonic() > latest:
-            number = signal.SIGKILL
-        time.sleep(0.1)
-    file.unlink()
+    def __init__(self, folder: Path, versions: Path) -> None:
+        self._folder = folder
+        self._versions = versions
+        self._started: list[subprocess.Popen[bytes]] = []
 
+    def start(self, name: str, version: str) -> None:
+        """Start an instance."""
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._started.append(
+                subprocess.Popen(
+                    command(self._versions, version, self._folder / f"{name}.toml"),
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder,
+                    start_new_session=True,
+                )
+            )  # fmt: skip
 
-def _is_there(pid: int) -> bool:
-    """Whether a process runs; one that has ended is collected if it is a child of this process."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    def stop(self) -> None:
+        """End all processes of this site: production, and what a killed rollout may have left."""
+        for number, wait_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
+            for pid in self._processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            latest = time.monotonic() + wait_s
+            while self._processes() and time.monotonic() < latest:
+                for each in self._started:
+                    each.poll()
+                time.sleep(0.1)
 
-
-def main(arguments: list[str]) -> None:
-    """Replace one instance."""
-    folder, name, version = Path(arguments[0]), arguments[1], arguments[2]
-    stop(folder, name)
-    start(folder, name, version)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    def _processes(self) -> list[int]:
+        found, mark = [], f"{self._folder}/".encode()
+        for each in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (each / "cmdline").read_bytes().split(b"\0") if each.name.isdecimal() else []
+                if any(word.startswith(mark) and word.endswith(b".toml") for word in words):
+                    found.append(int(each.name))
+        return found

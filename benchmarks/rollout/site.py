@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -21,7 +21,8 @@ from integration.ports import free_port
 from ..chaos.processes import Daemon, Hosp
 from ..machines.redis_server import Store
 from ..processes import NotStarted, get, is_open
-from . import production
+from .production import Production
+from .version import command, install_versions
 
 NAMES = ("one", "two", "canary", "baseline", "staging")
 _LEASES = "heartbeat_s = 1.0\nlease_s = 5.0\ntimeout_s = 2.0\nsettle_s = 1.0"
@@ -35,6 +36,7 @@ class Site:
     :param front: HAProxy's port.
     :param hosp: the stand-in behind production.
     :param staging_hosp: the one behind the staging instance.
+    :param versions: folder of the installed versions.
     :param ports: of each instance: for clients, and of its admin listener.
     """
 
@@ -42,21 +44,19 @@ class Site:
     front: int
     hosp: Hosp
     staging_hosp: Hosp
+    versions: Path
     ports: dict[str, tuple[int, int]]
 
     def admin(self, name: str) -> str:
         return f"127.0.0.1:{self.ports[name][1]}"
 
-    def plan(self, defect: str, rules: str, percent: int) -> Path:
-        """Write the plan of a rollout.
-
-        :param defect: of the new version.
-        """
-        python = json.dumps([sys.executable, "-m", "benchmarks.rollout.version"])[:-1]
-        replace = json.dumps(
-            [sys.executable, "-m", "benchmarks.rollout.production", str(self.folder), "{instance}"]
-        )[:-1]
-        files = {name: json.dumps(str(self.folder / f"{name}.toml")) for name in NAMES}
+    def plan(self, rules: str, percent: int) -> Path:
+        """Write the plan of a rollout."""
+        starts = {
+            name: json.dumps(command(self.versions, version, self.folder / f"{name}.toml"))
+            for name, version in (("staging", "{new}"), ("canary", "{new}"), ("baseline", "{old}"))
+        }
+        control = json.dumps([sys.executable, "-m", "hospproxy.control.cli"])
         note = json.dumps(json.dumps({"title": "Visit", "body": "smoke", "patient_id": 1}))
         staging = f"http://127.0.0.1:{self.ports['staging'][0]}"
         access = 'Authorization = "Basic c3RhZmYxOnBhc3N3b3JkMQ=="'  # staff1, password1: of the stand-in
@@ -65,7 +65,7 @@ state = {json.dumps(str(self.folder / "rollout"))}
 [test]
 run = [{json.dumps(sys.executable)}, "-c", "import benchmarks.rollout"]
 [staging]
-start = {python}, "{{new}}", "none", {files["staging"]}]
+start = {starts["staging"]}
 admin = "http://{self.admin("staging")}"
 [[smoke]]
 name = "begin with an empty journal"
@@ -99,30 +99,32 @@ socket = {json.dumps(str(self.folder / "admin.sock"))}
 backend = "hosp"
 percent = {percent}
 [canary]
-start = {python}, "{{new}}", "{defect}", {files["canary"]}]
+start = {starts["canary"]}
 admin = "http://{self.admin("canary")}"
 server = "canary"
 stop_s = 10
 [baseline]
-start = {python}, "{{old}}", "none", {files["baseline"]}]
+start = {starts["baseline"]}
 admin = "http://{self.admin("baseline")}"
 server = "baseline"
 [production]
-promote = {replace}, "{{new}}"]
-rollback = {replace}, "{{old}}"]
+control = {control}
+versions = {json.dumps(str(self.versions))}
 drain_s = 15
 [[production.instances]]
 name = "one"
 admin = "http://{self.admin("one")}"
 server = "one"
+state = {json.dumps(str(self.folder / "state-one"))}
 [[production.instances]]
 name = "two"
 admin = "http://{self.admin("two")}"
 server = "two"
+state = {json.dumps(str(self.folder / "state-two"))}
 [rules]
 {rules}
 """
-        file = self.folder / f"plan-{defect}.toml"
+        file = self.folder / "plan.toml"
         file.write_text(text)
         return file
 
@@ -134,21 +136,26 @@ server = "two"
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, version: str) -> AsyncIterator[Site]:
-    """Run everything, with this version in production; all of it is ended."""
+async def site(folder: Path, version: str, defects: Mapping[str, str]) -> AsyncIterator[Site]:
+    """Run everything; all of it is ended.
+
+    :param version: runs in production at first.
+    :param defects: the installed versions, and the defect of each.
+    """
     async with contextlib.AsyncExitStack() as stack:
         store = Store()
         stack.callback(store.end)
         await store.start()
         hosp = await _hosp(stack, folder, "hosp", "uniform:0.02:0.1")
         staging_hosp = await _hosp(stack, folder, "staging-hosp", "none")
-        made = Site(
-            folder, free_port(), hosp, staging_hosp, {name: (free_port(), free_port()) for name in NAMES}
-        )
+        versions = install_versions(folder, defects)
+        ports = {name: (free_port(), free_port()) for name in NAMES}
+        made = Site(folder, free_port(), hosp, staging_hosp, versions, ports)
         _write_options(made, store)
+        production = Production(folder, versions)
+        stack.callback(production.stop)
         for name in ("one", "two"):
-            stack.callback(production.stop, folder, name)
-            production.start(folder, name, version)
+            production.start(name, version)
         _write_haproxy(made)
         with (folder / "haproxy.log").open("wb") as log:
             running = subprocess.Popen(  # noqa: ASYNC220 - it is waited for below

@@ -209,6 +209,11 @@ def _status(options: argparse.Namespace, tell: Callable[[str, str], None], _make
     )
     for entry in journal.all("done"):
         tell(entry["stage"], f"done in {entry['seconds']:.1f} s")
+    restored = {entry["instance"] for entry in journal.all("restored")}
+    for entry in journal.all("replaced"):
+        tell(
+            "promote", f"{entry['instance']} runs {begun['old' if entry['instance'] in restored else 'new']}"
+        )
     over, decided, stage = journal.last("end"), journal.last("decided"), journal.last("begun")
     if over is not None:
         tell("result", over["words"])

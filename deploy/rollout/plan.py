@@ -37,6 +37,7 @@ class Instance:
     :param ready_s: seconds after its start until ``/ready`` must be 200.
     :param stop_s: seconds between SIGTERM and SIGKILL.
     :param weight: at the splitter (1 to 256); of canary and baseline it follows from ``split.percent``.
+    :param state: its state folder, by which hospproxyctl finds it; of production instances only.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Instance:
     ready_s: float = 60.0
     stop_s: float = 45.0
     weight: int = 100
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,10 @@ class Rules:
 class Production:
     """The instances that serve, and how one of them is replaced.
 
-    :param promote: with ``{instance}``, ``{server}``, ``{admin}``, ``{old}`` and ``{new}``; `rollback` the same.
+    :param promote: with ``{instance}``, ``{server}``, ``{admin}``, ``{state}``, ``{old}`` and ``{new}``; `rollback` the
+        same.
+    :param by_control: they are ``hospproxyctl upgrade`` and ``hospproxyctl rollback --to``: the second does nothing
+        where the old version serves, and is refused while an upgrade goes on.
     :param drain: whether the splitter takes an instance out while it is replaced.
     :param drain_s: the longest wait for its connections to end.
     """
@@ -128,6 +133,7 @@ class Production:
     instances: tuple[Instance, ...]
     promote: Command
     rollback: Command
+    by_control: bool = False
     drain: bool = True
     drain_s: float = 60.0
     before_s: float = 300.0
@@ -185,7 +191,7 @@ def read_plan(text: str, old: str, new: str) -> Plan:
         baseline = _instance(baseline_table, "baseline", old, served=True)
     elif top.has("canary") or top.has("baseline"):
         top.say("split.driver", 'is "none", so there can be no canary and no baseline')
-    production, rules = _production(top.table("production"), split), _rules(top.table("rules"))
+    production, rules = _production(top.table("production"), split, old, new), _rules(top.table("rules"))
     if canary is not None and baseline is not None and not problems:
         weight = small_weight(split.percent, [each.weight for each in production.instances])
         if not 1 <= weight <= HIGHEST_WEIGHT:
@@ -281,45 +287,73 @@ def _split(table: PlanTable) -> Split:
     return found
 
 
-def _production(table: PlanTable, split: Split) -> Production:
+def _production(table: PlanTable, split: Split, old: str, new: str) -> Production:
     timeout_s = table.number("timeout_s", 300.0, 0.1)
-    instances = []
-    for number, each in enumerate(table.tables("instances"), 1):
-        found = Instance(
-            name=each.text("name", str(number)),
-            admin=_url(each, "admin").rstrip("/"),
-            server=each.text("server", None if split.driver != "none" else ""),
-            ready_s=each.number("ready_s", 60.0, 0.1),
-            weight=int(each.number("weight", 100, 1, HIGHEST_WEIGHT)),
-        )
-        each.end()
-        instances.append(found)
+    by_control = not (table.has("promote") or table.has("rollback"))
+    control = table.command("control", ("hospproxyctl",))
+    state, versions = table.text("state", "/var/lib/hospproxy"), table.text("versions", "")
+    instances = tuple(
+        _production_instance(each, str(number), state, split)
+        for number, each in enumerate(table.tables("instances"), 1)
+    )
     if not instances:
         table.say("instances", "at least one was expected")
     names = [each.name for each in instances]
     for name in sorted({each for each in names if names.count(each) > 1}):
         table.say("instances", f"{name} stands there twice")
-    ctl = ("hospproxyctl", "--state", "{state}")
-    states = table.text("state", "/var/lib/hospproxy")
-    found_production = Production(
-        instances=tuple(instances),
-        promote=Command(
-            words=_with_state(table.command("promote", (*ctl, "upgrade", "--version", "{new}")), states),
-            timeout_s=timeout_s,
-        ),
-        rollback=Command(
-            words=_with_state(table.command("rollback", (*ctl, "rollback")), states), timeout_s=timeout_s
-        ),
-        drain=table.flag("drain", True) and split.driver != "none",
+    if by_control:
+        where = ("--versions", versions) if versions else ()
+        words = (*control, "--state", "{state}")
+        promote = (*words, "upgrade", "--version", new, *where)
+        rollback = (*words, "rollback", "--to", old)
+        asked = [tuple(filled(word, values_of(each)) for word in words) for each in instances]
+        for number, each in enumerate(instances, 1):
+            if asked.index(asked[number - 1]) < number - 1:
+                table.say(
+                    f"instances[{number}].state",
+                    f"{each.name} and another instance have the same state folder on the same machine: give each its"
+                    ' own "state", or name the machine in "control"',
+                )
+    else:
+        for key in ("control", "versions"):
+            if table.has(key):
+                table.say(key, "belongs to hospproxyctl, and promote and rollback stand in its place")
+        promote, rollback = table.command("promote"), table.command("rollback")
+    found = Production(
+        instances=instances,
+        promote=Command(words=promote, timeout_s=timeout_s),
+        rollback=Command(words=rollback, timeout_s=timeout_s),
+        by_control=by_control,
+        # An upgrade loses no request.
+        drain=table.flag("drain", not by_control) and split.driver != "none",
         drain_s=table.number("drain_s", 60.0),
         before_s=table.number("before_s", 300.0, 1.0),
     )
     table.end()
-    return found_production
+    return found
 
 
-def _with_state(words: tuple[str, ...], state: str) -> tuple[str, ...]:
-    return tuple(filled(word, {"state": state}) for word in words)
+def _production_instance(table: PlanTable, name: str, state: str, split: Split) -> Instance:
+    found = Instance(
+        name=table.text("name", name),
+        admin=_url(table, "admin").rstrip("/"),
+        server=table.text("server", None if split.driver != "none" else ""),
+        ready_s=table.number("ready_s", 60.0, 0.1),
+        weight=int(table.number("weight", 100, 1, HIGHEST_WEIGHT)),
+        state=table.text("state", state),
+    )
+    table.end()
+    return found
+
+
+def values_of(instance: Instance) -> dict[str, str]:
+    """Return what the commands of an instance may hold in braces."""
+    return {
+        "instance": instance.name,
+        "server": instance.server,
+        "admin": instance.admin,
+        "state": instance.state,
+    }
 
 
 def _rules(table: PlanTable) -> Rules:

@@ -128,23 +128,26 @@ class RealSystem:
         # The shell notes its process id, which stays that of the command: so it is known even if this program is
         # killed at this moment. A session of its own: a command that hangs is ended with all that it has started.
         noted = ("/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self._command_file))
-        try:
-            running = subprocess.Popen(
-                (*noted, *command.words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                start_new_session=True, env={**os.environ, _MARK: self._mark("command")},
-            )  # fmt: skip
-        except OSError as problem:
-            raise CommandFailed(f"{name}: {problem}") from None
-        try:
-            output, _ = running.communicate(timeout=command.timeout_s)
-        except subprocess.TimeoutExpired:
-            raise CommandFailed(f"{name}: not done after {command.timeout_s:g} s") from None
-        finally:
-            if running.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(running.pid, signal.SIGKILL)
-                running.wait()
-        text = output.decode("utf-8", "replace")
+        # A file, because a command whose pipe nobody reads any more ends in the middle of an upgrade.
+        with (self._folder / "command.log").open("w+b") as log:
+            try:
+                running = subprocess.Popen(
+                    (*noted, *command.words), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                    start_new_session=True, env={**os.environ, _MARK: self._mark("command")},
+                )  # fmt: skip
+            except OSError as problem:
+                raise CommandFailed(f"{name}: {problem}") from None
+            try:
+                running.wait(command.timeout_s)
+            except subprocess.TimeoutExpired:
+                raise CommandFailed(f"{name}: not done after {command.timeout_s:g} s") from None
+            finally:
+                if running.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(running.pid, signal.SIGKILL)
+                    running.wait()
+            log.seek(0)
+            text = log.read(MOST_BYTES).decode("utf-8", "replace")
         if running.returncode:
             raise CommandFailed(f"{name}: exit status {running.returncode}: {text[-_LAST_BYTES:].strip()}")
         return text

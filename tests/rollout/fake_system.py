@@ -40,24 +40,29 @@ admin = "http://baseline"
 server = "baseline"
 
 [production]
-promote = ["upgrade", "{server}", "{new}"]
-rollback = ["upgrade", "{server}", "{old}"]
-
 [[production.instances]]
 name = "one"
 admin = "http://one"
 server = "one"
+state = "one"
 
 [[production.instances]]
 name = "two"
 admin = "http://two"
 server = "two"
+state = "two"
 
 [rules]
 min_s = 60
 max_s = 600
 min_requests = 300
 """
+
+OWN_COMMANDS = PLAN.replace(
+    "[production]\n",
+    '[production]\npromote = ["upgrade", "{server}", "{new}"]\nrollback = ["upgrade", "{server}", "{old}"]\n',
+)
+"""The same with commands of the operator's own."""
 
 REPLACEMENT = (
     PLAN.partition("[split]")[0]
@@ -116,6 +121,7 @@ class FakeSystem:
     """See `rollout.system.System`.
 
     :ivar canary: how a canary behaves that is started.
+    :ivar goes_on: for an instance: when its upgrade ends whose hospproxyctl has failed, and to which version.
     :ivar crash_at: number of the effect at which it crashes, from 1; `crash_after`: once it has taken place.
     """
 
@@ -131,6 +137,8 @@ class FakeSystem:
     instances: dict[str, FakeInstance] = field(
         factory=lambda: {"one": FakeInstance("1.0"), "two": FakeInstance("1.0")}
     )
+    goes_on: dict[str, tuple[float, str]] = field(factory=dict)
+    is_down: Callable[[str], bool] = field(default=lambda _name: False)
     started: set[str] = field(factory=set)
     done: list[str] = field(factory=list)
 
@@ -142,6 +150,10 @@ class FakeSystem:
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
+        for name, (at, version) in list(self.goes_on.items()):
+            if self.time >= at:
+                del self.goes_on[name]
+                self.instances[name] = FakeInstance(version)
         total = sum(weight for name, weight in self.weights.items() if name in self.instances)
         for name, instance in self.instances.items():
             if total and not instance.is_silent:
@@ -160,13 +172,25 @@ class FakeSystem:
         what, *rest = command.words
         if what in self.failing_commands:
             raise CommandFailed(f"{what}: exit status 1")
-        if what == "upgrade":
+        if what == "hospproxyctl":
+            self._control(rest)
+        elif what == "upgrade":
             server, version = rest
             if f"upgrade {version}" in self.failing_commands:
                 raise CommandFailed(f"{what}: exit status 1")
             self.instances[server] = FakeInstance(version)
         self._effect("", after=True)
         return ""
+
+    def _control(self, words: Sequence[str]) -> None:
+        """hospproxyctl: replaces an instance by a version, unless the running one is just being replaced."""
+        _, name, command, _, version = words
+        if name in self.goes_on:
+            raise CommandFailed(f"{command}: upgrade is still running")
+        if f"{command} {name}" in self.failing_commands:
+            raise CommandFailed(f"{command} {name}: exit status 1")
+        if self.instances[name].version != version:
+            self.instances[name] = FakeInstance(version)
 
     def after_each_sleep(self, do: Callable[[], None]) -> None:
         """Call a function whenever time has passed."""
@@ -202,7 +226,7 @@ class FakeSystem:
     def ask_socket(self, address: str, line: str, timeout_s: float) -> str:
         what, *rest = line.split()
         if (what, rest[0]) == ("show", "stat"):
-            rows = (f"hosp,{name},0,UP" for name in self.weights)
+            rows = (f"hosp,{name},0,{'DOWN' if self.is_down(name) else 'UP'}" for name in self.weights)
             return "\n".join(("# pxname,svname,scur,status", *rows, ""))
         name = rest[1].removeprefix("hosp/")
         if name not in self.weights:

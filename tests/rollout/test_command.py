@@ -48,6 +48,13 @@ class StatusTests(CommandCase):
         self.assertIn("promote    done in", said)
         self.assertEqual(self.run_it("resume", str(self.state))[0], 0)
 
+    def test_how_far_the_promotion_is(self) -> None:
+        self.system.failing_commands = {"upgrade two", "rollback one"}
+        self.assertEqual(self.begin()[0], 2)
+        said = self.run_it("status", str(self.state))[1]
+        self.assertIn("promote    one runs 2.0\n", said)
+        self.assertNotIn("two runs", said)
+
     def test_rolled_back(self) -> None:
         self.system.canary = {"failing": 0.2}
         self.assertEqual(self.begin()[0], 1)
@@ -91,13 +98,14 @@ class RollbackTests(CommandCase):
         self.assertIn("production two runs 1.0 again", said)
 
     def test_what_runs_the_old_version_is_left_alone(self) -> None:
-        self.system.instances["two"].version = "2.0"
+        self.system.instances["two"].version, one = "2.0", self.system.instances["one"]
         self.assertEqual(self.run_it("rollback", str(self.plan), "--old", "1.0", "--new", "2.0")[0], 0)
-        self.assertEqual([words for words in self.system.done if "upgrade" in words], ["upgrade two 1.0"])
+        self.assertIs(self.system.instances["one"], one)
+        self.assertEqual(self.system.versions, ["1.0", "1.0"])
 
     def test_one_that_cannot_be_done(self) -> None:
         self.system.instances["two"].version = "2.0"
-        self.system.failing_commands.add("upgrade 1.0")
+        self.system.failing_commands.add("rollback two")
         self.assertEqual(self.run_it("rollback", str(self.plan), "--old", "1.0", "--new", "2.0")[0], 2)
 
 

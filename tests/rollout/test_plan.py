@@ -8,7 +8,7 @@ from rollout.plan import Plan, read_plan, small_weight
 from rollout.plan_table import PlanError
 from twisted.trial.unittest import SynchronousTestCase
 
-from .fake_system import PLAN, REPLACEMENT
+from .fake_system import OWN_COMMANDS, PLAN, REPLACEMENT
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "rollout" / "plan.example.toml"
 
@@ -25,12 +25,41 @@ class PlanTests(SynchronousTestCase):
         assert plan.canary is not None and plan.baseline is not None
         self.assertEqual((plan.canary.start, plan.baseline.start), (("serve", "2.0"), ("serve", "1.0")))
         self.assertEqual((plan.canary.version, plan.baseline.version), ("2.0", "1.0"))
+        plan = self.read(OWN_COMMANDS)
         self.assertEqual(plan.production.promote.words, ("upgrade", "{server}", "2.0"))
+        self.assertEqual((plan.production.by_control, plan.production.drain), (False, True))
+
+    def test_without_commands_it_is_hospproxyctl(self) -> None:
+        text = PLAN.replace(
+            "[production]", '[production]\ncontrol = ["ssh", "{instance}", "ctl"]\nversions = "/v"'
+        )
+        production = self.read(text).production
+        ctl = ("ssh", "{instance}", "ctl", "--state", "{state}")
+        self.assertEqual(production.promote.words, (*ctl, "upgrade", "--version", "2.0", "--versions", "/v"))
+        self.assertEqual(production.rollback.words, (*ctl, "rollback", "--to", "1.0"))
+        self.assertEqual([each.state for each in production.instances], ["one", "two"])
+        self.assertEqual((production.by_control, production.drain), (True, False))
+
+    def test_two_instances_that_hospproxyctl_cannot_tell_apart(self) -> None:
+        text = PLAN.replace('state = "two"', 'state = "one"')
+        [problem] = self.problems(text)
+        self.assertIn("production.instances[2].state: two and another instance", problem)
+        elsewhere = text.replace(
+            "[production]", '[production]\ncontrol = ["ssh", "{instance}", "hospproxyctl"]'
+        )
+        self.read(elsewhere)
+
+    def test_own_commands_are_a_pair_and_take_the_place_of_hospproxyctl(self) -> None:
+        text = OWN_COMMANDS.replace('rollback = ["upgrade", "{server}", "{old}"]', 'versions = "/v"')
+        self.assertEqual(
+            [line.partition(":")[0] for line in self.problems(text)],
+            ["production.versions", "production.rollback"],
+        )
 
     def test_the_example(self) -> None:
         plan = self.read(EXAMPLE.read_text())
         self.assertEqual(len(plan.production.instances), 2)
-        self.assertEqual(plan.production.rollback.words[-1], "rollback")
+        self.assertEqual(plan.production.rollback.words[-2:], ("--to", "1.0"))
 
     def test_the_example_has_every_key_of_the_rules(self) -> None:
         text = EXAMPLE.read_text()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from attrs import define
-from rollout.plan import read_plan
+from rollout.plan import Command, read_plan
 from rollout.progress import Journal
 from rollout.rollout import Aborted, Outcome, Rollout
 from rollout.splitter import splitter_for
+from rollout.system import CommandFailed
 from twisted.trial.unittest import SynchronousTestCase
 
-from .fake_system import PLAN, REPLACEMENT, Crash, FakeSystem, plan_text
+from .fake_system import OWN_COMMANDS, PLAN, REPLACEMENT, Crash, FakeSystem, plan_text
 
 
 @define(eq=False)
@@ -206,39 +207,93 @@ class EarlierStageTests(Case):
 
 
 class PromotionTests(Case):
-    def test_an_upgrade_that_fails_brings_the_old_version_back(self) -> None:
+    def test_one_instance_after_the_other_by_hospproxyctl(self) -> None:
         system = FakeSystem()
-        rollout = self.rollout(system)
-        run = system.run
+        self.assertEqual(self.rollout(system).go(), Outcome.PROMOTED)
+        asked = [words for words in system.done if words.startswith("hospproxyctl")]
+        self.assertEqual(
+            asked, [f"hospproxyctl --state {name} upgrade --version 2.0" for name in ("one", "two")]
+        )
+        # An upgrade loses no request, so no instance is taken out.
+        self.assertNotIn("set server hosp/one weight 0", system.done)
 
-        def fails_at_two(command: object) -> str:
-            if getattr(command, "words", ())[:3] == ("upgrade", "two", "2.0"):
-                system.failing_commands.add("upgrade 2.0")
-            return run(command)  # type: ignore[arg-type]
+    def test_it_stops_at_the_first_that_does_not_come_up(self) -> None:
+        system = FakeSystem(failing_commands={"upgrade one"})
+        self.assertEqual(self.rollout(system).go(), Outcome.ROLLED_BACK)
+        self.assertFalse([words for words in system.done if "hospproxyctl --state two" in words])
+        self.is_as_before(system)
 
-        system.run = fails_at_two  # type: ignore[method-assign, assignment]
-        self.assertEqual(rollout.go(), Outcome.ROLLED_BACK)
+    def test_an_upgrade_that_fails_brings_the_old_version_back(self) -> None:
+        system = FakeSystem(failing_commands={"upgrade two"})
+        self.assertEqual(self.rollout(system).go(), Outcome.ROLLED_BACK)
         self.assertIn("production: one runs 1.0 again", self.said)
-        # The second never ran the new version: a rollback there would go back one version too far.
-        self.assertNotIn("upgrade two 1.0", system.done)
+        self.is_as_before(system)
+
+    def test_an_upgrade_that_goes_on_after_its_command_has_failed_is_taken_back(self) -> None:
+        system = FakeSystem(failing_commands={"upgrade two"})
+        rollout = self.rollout(system)
+        control = system._control
+
+        def fails_and_goes_on(words: Sequence[str]) -> None:
+            try:
+                control(words)
+            except CommandFailed:
+                if words[2] == "upgrade" and "two" not in system.goes_on:
+                    system.goes_on["two"] = system.time + 100.0, "2.0"
+                raise
+
+        system._control = fails_and_goes_on  # type: ignore[method-assign]
+        self.assertEqual(rollout.go(), Outcome.ROLLED_BACK, self.said)
+        self.assertIn("two: rollback: upgrade is still running", self.said)
+        self.assertEqual(system.goes_on, {})
+        self.is_as_before(system)
+
+    def test_an_instance_that_the_splitter_does_not_see_again(self) -> None:
+        system = FakeSystem()
+        system.is_down = lambda name: name == "two" and system.instances["two"].version == "2.0"
+        self.assertEqual(self.rollout(system).go(), Outcome.ROLLED_BACK)
+        self.assertIn("two is ready, but not in the eyes of the splitter", self.said)
         self.is_as_before(system)
 
     def test_a_rollback_that_fails_is_held_and_can_be_repeated(self) -> None:
-        system = FakeSystem(failing_commands={"upgrade 1.0"})
-        rollout = self.rollout(system, abort_at=1e17)
-        run = system.run
-
-        def fails_at_two(command: object) -> str:
-            if getattr(command, "words", ())[:3] == ("upgrade", "two", "2.0"):
-                system.failing_commands.add("upgrade 2.0")
-            return run(command)  # type: ignore[arg-type]
-
-        system.run = fails_at_two  # type: ignore[method-assign, assignment]
-        self.assertEqual(rollout.go(), Outcome.HELD)
-        self.assertIn("NOT DONE: one: upgrade: exit status 1", self.said)
+        system = FakeSystem(failing_commands={"upgrade two", "rollback one"})
+        self.assertEqual(self.rollout(system).go(), Outcome.HELD)
+        self.assertIn("NOT DONE: one: rollback one: exit status 1", self.said)
         self.assertEqual(system.versions, ["2.0", "1.0"])
         system.failing_commands.clear()
         self.assertEqual(self.rollout(system, goes_on=True).abort(), Outcome.ROLLED_BACK)
+        self.is_as_before(system)
+
+    def test_a_rollback_that_succeeds_later_is_complete(self) -> None:
+        system = FakeSystem(failing_commands={"upgrade two", "rollback one"})
+        rollout = self.rollout(system)
+
+        def mend() -> None:
+            if "tried again for" in self.said:
+                system.failing_commands.clear()
+
+        system.after_each_sleep(mend)
+        self.assertEqual(rollout.go(), Outcome.ROLLED_BACK)
+        self.assertEqual(self.said.count("tried again for"), 1)
+        self.is_as_before(system)
+
+
+class OwnCommandTests(Case):
+    def test_an_instance_that_never_ran_the_new_version_is_left_alone(self) -> None:
+        system = FakeSystem()
+        rollout = self.rollout(system, OWN_COMMANDS)
+        run = system.run
+
+        def fails_at_two(command: Command) -> str:
+            if command.words[:3] == ("upgrade", "two", "2.0"):
+                system.failing_commands.add("upgrade 2.0")
+            return run(command)
+
+        system.run = fails_at_two  # type: ignore[method-assign]
+        self.assertEqual(rollout.go(), Outcome.ROLLED_BACK)
+        self.assertIn("set server hosp/one weight 0", system.done)
+        # A rollback there would go back one version too far.
+        self.assertNotIn("upgrade two 1.0", system.done)
         self.is_as_before(system)
 
 
@@ -256,7 +311,7 @@ class CrashTests(Case):
         return None
 
     def test_it_goes_on_from_everywhere(self) -> None:
-        for text in (PLAN, REPLACEMENT):
+        for text in (PLAN, OWN_COMMANDS, REPLACEMENT):
             for after in (False, True):
                 at = 1
                 while (system := self.crashed(at, after, text)) is not None:
@@ -267,13 +322,50 @@ class CrashTests(Case):
                 self.assertGreater(at, 4 if text is REPLACEMENT else 15)
 
     def test_it_rolls_back_from_everywhere(self) -> None:
-        for after in (False, True):
-            at = 1
-            while (system := self.crashed(at, after)) is not None:
-                outcome = self.rollout(system, goes_on=True).abort()
-                self.assertEqual(outcome, Outcome.ROLLED_BACK, f"{at} {system.done}\n{self.said}")
-                self.is_as_before(system)
-                at += 1
+        for text in (PLAN, OWN_COMMANDS):
+            for after in (False, True):
+                at = 1
+                while (system := self.crashed(at, after, text)) is not None:
+                    outcome = self.rollout(system, text, goes_on=True).abort()
+                    self.assertEqual(outcome, Outcome.ROLLED_BACK, f"{at} {system.done}\n{self.said}")
+                    self.is_as_before(system)
+                    at += 1
+
+    def test_killed_between_two_upgrades_it_goes_on_with_the_second_or_takes_the_first_back(self) -> None:
+        upgrades = [f"hospproxyctl --state {name} upgrade --version 2.0" for name in ("one", "two")]
+        for how, outcome, asked in (
+            ("go", Outcome.PROMOTED, upgrades),
+            ("abort", Outcome.ROLLED_BACK, [upgrades[0], "hospproxyctl --state one rollback --to 1.0"]),
+        ):
+            system = FakeSystem()
+            rollout = self.rollout(system)
+            tell = rollout._production._say
+
+            def killed(words: str, tell: Callable[[str], None] = tell) -> None:
+                tell(words)
+                raise Crash(words)
+
+            rollout._production._say = killed
+            self.assertRaises(Crash, rollout.go)
+            self.assertEqual(system.versions, ["2.0", "1.0"])
+            self.assertIs(getattr(self.rollout(system, goes_on=True), how)(), outcome)
+            self.assertEqual([words for words in system.done if words.startswith("hospproxyctl")], asked)
+
+    def test_an_upgrade_that_went_on_while_nobody_saw_it_is_no_half_promotion(self) -> None:
+        for how in ("go", "abort"):
+            system = FakeSystem()
+            rollout = self.rollout(system)
+
+            def killed(words: Sequence[str], system: FakeSystem = system) -> None:
+                system.goes_on[words[1]] = system.time + 50.0, words[4]
+                raise Crash
+
+            system._control = killed  # type: ignore[method-assign]
+            self.assertRaises(Crash, rollout.go)
+            del system._control
+            outcome = getattr(self.rollout(system, goes_on=True), how)()
+            self.assertEqual((outcome, system.goes_on), (Outcome.ROLLED_BACK, {}), self.said)
+            self.is_as_before(system)
 
     def test_a_rollback_that_was_killed_goes_on_as_a_rollback(self) -> None:
         killed = 0
