@@ -36,6 +36,7 @@ _LONGEST_FIRST = (
     "test_runbooks",
     "test_audit_page",
     "test_stop",
+    "test_alerts_together",
     "test_audit_full",
     "test_large_bodies",
     "test_writers_syslog",

@@ -37,16 +37,18 @@ async def machine(
     options: str = "",
     top: str = "",
     like: Proxy | None = None,
+    state: Path | None = None,
 ) -> Proxy:
     """Start a machine.
 
+    :param state: its state folder; None: a new one.
     :param like: an ended machine whose ports and state it takes over.
     """
     return await processes.proxy(
         upstream,
         top=f"workers = {workers}\n{key_file(folder)}{top}",
         options=redis.section(QUICK) + options,
-        state=None if like is None else like.state,
+        state=state if like is None else like.state,
         port=free_port() if like is None else like.port,
         admin_port=free_port() if like is None else like.admin_port,
     )

@@ -8,22 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from twisted.logger import Logger
 
 from ..keys.encryption import Unsealable
 from ..record.alerts.spread import MOST_BYTES
+from ..sharing.first_machine import claim_alert, machine_of
 from ..sharing.kinds import Away, RedisScripts
 from ..sharing.lua_scripts import script
 
 SILENT_S: Final = 30.0
 """Seconds after which the counts of a machine that is silent are dropped."""
 MOST_MACHINES: Final = 32
-
-
-class _Holder(msgspec.Struct, frozen=True, array_like=True):
-    machine: str
-    until: float
 
 
 class AlertExchange:
@@ -40,16 +35,12 @@ class AlertExchange:
         self._wall = wall
         self._alone = False
 
-    @property
-    def _own_id(self) -> str:
-        return self._shared.member.partition(b".")[0].decode("ascii", "replace")
-
     async def exchange(self, own: bytes) -> list[bytes]:
         """Store what this machine has counted, and return that of the others. It never fails."""
         try:
             key = self._shared.key("subjects")
             value = self._shared.vault.seal(own, key)
-            args = (self._own_id, value, int(SILENT_S * 1000), MOST_MACHINES)
+            args = (machine_of(self._shared), value, int(SILENT_S * 1000), MOST_MACHINES)
             [others] = await self._shared.run(script("figures"), [key], args)
             found = self._opened(others, key)
         except (Away, ValueError, TypeError) as error:
@@ -65,22 +56,8 @@ class AlertExchange:
         return found
 
     async def claim(self, name: str, lasts_s: float) -> bool:
-        """Return whether this machine raises an alert: it is the first, or nobody can be asked. It never fails.
-
-        A machine may claim again what it has claimed: its courier may have died before the alert was on disk. Redis
-        cannot invent a claim, nor keep one for longer than it was made for: it is sealed, with its end.
-        """
-        try:
-            key = self._shared.key("alert", name.encode("utf-8", "surrogatepass"))
-            own = msgspec.json.encode(_Holder(self._own_id, self._wall() + lasts_s))
-            args = (self._shared.vault.seal(own, key), max(1, int(lasts_s * 1000)))
-            [held] = await self._shared.run(script("once"), [key], args)
-            if not isinstance(held, bytes) or not held:
-                return True
-            holder = msgspec.json.decode(self._shared.vault.open(held, key), type=_Holder)
-        except (Away, Unsealable, msgspec.MsgspecError, ValueError, TypeError):
-            return True
-        return holder.machine == self._own_id or holder.until <= self._wall()
+        """Return whether this machine raises an alert; see ``claim_alert``."""
+        return await claim_alert(self._shared, name, self._wall(), lasts_s)
 
     def _opened(self, others: Any, key: bytes) -> list[bytes]:
         """:raise ValueError: Redis sent something else than a list of machines."""

@@ -11,6 +11,7 @@ In reading order:
 - ``lease.py``, ``members.py``, ``outbox.py``, ``generations.py``: pure rules and values.
 - ``arguments.py``, ``incoming_news.py``, ``lease_wait.py``, ``siblings.py``, ``status.py``: the parts of ``member.py``.
 - ``member.py``: one worker among the others: heartbeats, lease, log (docs/adr/0024).
+- ``first_machine.py``: which machine raises an alert.
 - ``build_sharing.py``: builds it from the settings, and lets it join the others.
 
 What is shared lies beside what it serves: cache entries in ``memory/redis/``, slots at HOSP in

@@ -13,11 +13,15 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ...keys.encryption import Unsealable
+from ...sharing.first_machine import claim_alert, machine_of
 from ...sharing.kinds import Away, RedisScripts
 from ...sharing.lua_scripts import script
+from .surges import Change
 
 SILENT_S: Final = 30.0
 """Seconds after which a machine that has stored nothing is no longer counted."""
+CLAIM_S: Final = 60.0
+"""Seconds within which other machines that notice the same raise no alert about it: all notice within half of that."""
 MOST: Final = 32
 """Most machines that are counted together."""
 MAX_BYTES: Final = 4096
@@ -71,22 +75,19 @@ class Machines:
         self.seen: Mapping[str, Machine] | None = None
         """The other machines by their ids; None: Redis is away, and nobody knows of them."""
 
-    @property
-    def own_id(self) -> str:
-        """The id of this machine; empty before it has joined."""
-        return self._common.member.partition(b".")[0].decode("ascii", "replace")
+    async def claim(self, change: Change, now: float) -> bool:
+        """Return whether this machine raises the alert about what has begun. It never fails.
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this machine speaks for all of them: one alert is enough for what they count together."""
-        return all(self.own_id <= each for each in self.seen or ())
+        :param now: seconds since the epoch.
+        """
+        return await claim_alert(self._common, f"surge {change.signal}", now, CLAIM_S)
 
     async def exchange(self, own: Figures) -> None:
         """Store the own figures, and read those of the others into ``seen``. It never fails."""
         try:
             key = self._common.key("figures")
             value = self._common.vault.seal(msgspec.json.encode(own), key)
-            args = (self.own_id, value, int(SILENT_S * 1000), MOST)
+            args = (machine_of(self._common), value, int(SILENT_S * 1000), MOST)
             [others] = await self._common.run(self._script, [key], args)
             self.seen = self._read(key, others)
         except (Away, ValueError, TypeError) as error:

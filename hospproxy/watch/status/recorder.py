@@ -83,6 +83,8 @@ class Recorder:
         self._counted_s = 0.0
         self._told_of: dict[str, bool] = {}
         """Each signal of which a begin was reported, and whether it was that of all machines together."""
+        self._raised: set[str] = set()
+        """Signals of which this machine has raised an alert: it also tells the end."""
         self.shown: deque[tuple[float, Change]] = deque(maxlen=MOST_SHOWN)
         self.latest: Sample | None = None
         self.overview: Overview | None = None
@@ -154,6 +156,7 @@ class Recorder:
             self._log.emit(LogLevel.lookupByName(line.level), line.text, **line.fields)
         reading, known_per_s = _reading(elapsed_s, grown), self._known_per_s(wall)
         usual_per_s = self.surges.traffic.usual
+        told = []
         if self.machines is not None:
             self._counts = together.added(self._counts, reading)
             self._counted_s += elapsed_s
@@ -161,9 +164,12 @@ class Recorder:
             if not self._looking.running:
                 return  # stopped meanwhile
             for change in self.together.observe(reading, self.machines.seen, known_per_s / usual_per_s):
-                self._tell_once(change, wall, together=True)
+                told += self._tell_once(change, wall, together=True)
         for change in self.surges.observe(reading, known_per_s):
-            self._tell_once(change, wall, together=False)
+            told += self._tell_once(change, wall, together=False)
+        for change in told:
+            if await self._raises(change, wall):
+                self._report(change, changes.words(change))
         if now - self._saved_at >= SAVE_S and self._saving is None:
             self._save()
 
@@ -193,15 +199,12 @@ class Recorder:
             self._counts,
         )
 
-    def _tell_once(self, change: Change, wall: float, *, together: bool) -> None:
-        """Report what began or ended, unless it was reported already: by this machine alone, or by all together."""
+    def _tell_once(self, change: Change, wall: float, *, together: bool) -> list[Change]:
+        """Tell what began or ended, and return it, unless it was told already: by this machine alone, or by all."""
         if self._told_of.setdefault(change.signal, together) is not together:
-            return
+            return []
         if not change.began:
             del self._told_of[change.signal]
-        self._tell(change, wall)
-
-    def _tell(self, change: Change, wall: float) -> None:
         text = changes.words(change)
         if change.began:
             self._meter.count("surges_total", signal=cast(Signal, change.signal))
@@ -209,8 +212,18 @@ class Recorder:
         else:
             self._log.info("{text}", text=text)
         self.shown.appendleft((wall, change))
-        if change.machines == 1 or self.machines is None or self.machines.is_first:
-            self._report(change, text)
+        return [change]
+
+    async def _raises(self, change: Change, wall: float) -> bool:
+        """Whether this machine raises the alert: the first to notice does, and tells the end too."""
+        if not change.began:
+            raised = change.signal in self._raised
+            self._raised.discard(change.signal)
+            return raised
+        raised = self.machines is None or await self.machines.claim(change, wall)
+        if raised:
+            self._raised.add(change.signal)
+        return raised
 
     # The file
 
