@@ -31,7 +31,8 @@ from .clients import Crowd
 
 NOTICED_S = 30.0
 _LOOK_S = 0.25
-_STANDIN = ("--places", "5", "--delay", "fixed:0.3", "--queue", "200")
+_PLACES, _TOOK_S = 5, 0.3
+_STANDIN = ("--places", str(_PLACES), "--delay", f"fixed:{_TOOK_S}", "--queue", "200")
 _BEGINS = "surge begins (traffic"
 _ORDER = "a surge fills the queue"
 
@@ -136,6 +137,10 @@ async def trial(
             await asyncio.gather(usual.settled(), source.settled())
             looking.cancel()
             judge(table, watchers, machines)
+            table.tell(
+                "HOSP takes at most",
+                f"{_PLACES / _TOOK_S:.1f}/s; three quarters of that are for usual users, who ask for {per_s:g}/s",
+            )
             table.tell("usual users before", usual.outcomes(0.0, began))
             table.tell("usual users during the surge", usual.outcomes(began, ended))
             table.tell("usual users after it", usual.outcomes(ended, float("inf")))
@@ -154,8 +159,9 @@ def judge(table: Table, watchers: Watchers, machines: int) -> None:
     seen = sum("status page" in what for what in watchers.first)
     table.none("machines that did not show the surge", machines - seen)
     table.none("machines without exactly one log line", sum(n != 1 for n in watchers.lines(_BEGINS)))
-    begun = sum("surge begins (traffic" in text for text in watchers.posts)
-    table.none("alerts sent more or less than once", abs(begun - 1) if machines == 1 else max(0, 1 - begun))
+    for words in ("surge begins (traffic", "surge ends (traffic"):
+        number = sum(words in text for text in watchers.posts)
+        table.want(f"alerts: {words})", number, "1", number == 1)
     table.tell("alerts sent", "; ".join(watchers.posts) or "none")
 
 

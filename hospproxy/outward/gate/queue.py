@@ -171,8 +171,20 @@ class Queue:
 
     def ticket(self, priority: Priority, deadline: float, whose: bytes | None, now: float) -> Ticket:
         """Make the ticket of a request that is about to enter."""
+        since = self.surge.since
         surplus = self.surge.is_surplus(whose, now, waits=self.full)
+        if since is None and self.surge.since is not None:
+            self._sort_out(now)
         return Ticket(priority, deadline, whose, surplus=surplus)
+
+    def _sort_out(self, now: float) -> None:
+        """A surge has just been noticed: what it has put into the queue by now is surplus too."""
+        for priority, line in self._usual.items():
+            for ticket in list(line):
+                if self.surge.is_beyond(ticket.whose, now):
+                    line.remove(ticket)
+                    ticket.surplus = True
+                    self._surplus[priority].add(ticket)
 
     def _lines(self, ticket: Ticket) -> dict[Priority, FairQueue]:
         return self._surplus if ticket.surplus else self._usual

@@ -88,7 +88,7 @@ class SurgeShare:
             self._waited = now
             if self.since is None and self._is_surge():
                 self.since = now
-        return self.going_on(now) and self._beyond(whose, now)
+        return self.going_on(now) and self.is_beyond(whose, now)
 
     @property
     def _usual_per_s(self) -> float:
@@ -111,8 +111,8 @@ class SurgeShare:
             self._usual *= exp(-elapsed_s / USUAL_S)
             self._seen_s += elapsed_s
 
-    def _beyond(self, whose: bytes | None, now: float) -> bool:
-        """Whether this user was unknown when the surge began, or asks faster than usual."""
+    def is_beyond(self, whose: bytes | None, now: float) -> bool:
+        """Count a request during a surge; whether its user was unknown at the begin, or asks faster than usual."""
         if whose is None or self.since is None or self._known.get(whose, inf) > self.since - KNOWN_S:
             return True
         full_at = max(now, self._full_at.get(whose, now)) + 1.0 / PER_S

@@ -154,6 +154,23 @@ class QueueTests(SynchronousTestCase):
             self.assertTrue(out.surplus)
         self.assertEqual(self.enter(b"y", surplus=True)[0], SlotRefusal.FULL)
 
+    def test_what_waited_already_when_it_was_noticed_is_surplus_too(self) -> None:
+        now = usual(self.queue.surge, 120.0)
+        for number in range(30):
+            ticket = self.queue.ticket(READ, 999.0, STAFF[0] if number == 5 else b"new", now + number * 0.025)
+            self.queue.enter(ticket, now + number * 0.025)
+        self.assertEqual((self.queue.waiting, self.queue.surplus_waiting), (8, 0))
+        number = 30
+        while self.queue.surge.since is None:
+            self.queue.ticket(READ, 999.0, b"new", now + number * 0.025)
+            number += 1
+        self.assertEqual(self.queue.waiting, 8)
+        self.assertEqual(self.queue.surplus_waiting, 7)
+        self.queue.in_flight = 0
+        ticket = self.queue.next(now)
+        assert ticket is not None
+        self.assertEqual((ticket.whose, ticket.surplus), (STAFF[0], False))
+
     def test_a_write_of_the_surplus_stays_before_a_read(self) -> None:
         for number in range(4):
             self.enter(b"%d" % number, surplus=True, priority=WRITE)
@@ -172,9 +189,11 @@ class NoShare(SurgeShare):
 
 @define
 class Hospital:
-    """A gate with five slots; HOSP takes half a second for each request."""
+    """A gate, five slots by default; HOSP takes half a second for each request."""
 
     shares: bool
+    slots: int = 5
+    took_s: float = 0.5
     clock: Clock = field(factory=Clock)
     waits: list[float] = field(factory=list)
     refused: dict[str, int] = field(factory=lambda: {"usual": 0, "surge": 0})
@@ -183,12 +202,13 @@ class Hospital:
     gate: Gate = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.gate = Gate(self.clock, GateSettings(concurrency=5), BreakerSettings(enabled=False), NullMeter())
+        settings = GateSettings(concurrency=self.slots)
+        self.gate = Gate(self.clock, settings, BreakerSettings(enabled=False), NullMeter())
         if not self.shares:
             self.gate._queue.surge = NoShare()
 
     async def hosp(self, _exchange: Exchange) -> Response:
-        await deferLater(self.clock, 0.5)
+        await deferLater(self.clock, self.took_s)
         return Response(200)
 
     def send(self, kind: str, whose: bytes | None) -> None:
@@ -205,6 +225,15 @@ class Hospital:
                 self.refused[kind] += 1
 
         Deferred.fromCoroutine(self.gate.process(exchange, self.hosp)).addBoth(over)
+
+    def steady(self, seconds: float, surge: Callable[[], bytes] | None = None) -> None:
+        """Usual users ask for 4/s, evenly as in ``make surge``; the source for 16/s."""
+        for step in range(round(seconds / 0.05)):
+            if step % 5 == 0:
+                self.send("usual", self.random.choice(STAFF[1:9]))
+            if step % 5 and surge is not None:
+                self.send("surge", surge())
+            self.clock.advance(0.05)
 
     def run(
         self, seconds: float, surge: Callable[[], bytes | None] | None = None, per_s: float = 40.0
@@ -254,6 +283,16 @@ class ModelTests(SynchronousTestCase):
                 self.assertGreater(before.refused["usual"], 20)
                 self.assertGreater(mean(before.waits), 1.5 * mean(after.waits))
             self.assertFalse(after.gate._queue.surge.going_on(after.clock.seconds()))
+
+    def test_one_of_two_machines_has_few_slots(self) -> None:
+        """HOSP takes 4.4/s of it: what the source has in the queue when it is noticed must not take half of that."""
+        hospital = Hospital(True, slots=2, took_s=0.45)
+        hospital.steady(120.0)
+        hospital.steady(40.0, lambda: hospital.random.choice((b"a", b"b", b"c", b"d")))
+        hospital.steady(45.0)
+        hospital.drain()
+        self.assertEqual(hospital.refused["usual"], 0)
+        self.assertGreater(hospital.refused["surge"], 100)
 
     def test_a_busy_day_without_a_surge_is_as_before(self) -> None:
         found = []
