@@ -265,7 +265,7 @@ LOCKED = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --universal --python-
 	--no-annotate --no-emit-index-url
 lock: environment ## write requirements.lock and requirements-all.lock with the newest versions that setup.cfg allows
 	$(LOCKED) --output-file requirements.lock >/dev/null
-	$(LOCKED) --extra postgresql --extra bucket --constraint requirements.lock --output-file requirements-all.lock >/dev/null
+	$(LOCKED) --extra postgresql --extra bucket --extra zstd --constraint requirements.lock --output-file requirements-all.lock >/dev/null
 
 changelog: environment ## move the news fragments into CHANGELOG.md, under the version of setup.cfg
 	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import configparser; read = configparser.ConfigParser(); read.read("setup.cfg"); print(read["metadata"]["version"])')"

@@ -21,7 +21,14 @@ from .config import (
     Settings,
     structure,
 )
-from .options import admin_checks, contract_checks, secret_values, sharing_checks, sink_checks
+from .options import (
+    admin_checks,
+    compression_checks,
+    contract_checks,
+    secret_values,
+    sharing_checks,
+    sink_checks,
+)
 from .options.fields import WORKING_FOLDER
 from .options.source import OptionsSource, SecretEnvironment
 
@@ -103,8 +110,9 @@ def check(settings: Settings) -> Findings:
     contract, mistakes = files.contract(settings.contract_file)
     errors += mistakes
     if contract is not None:
-        errors += against_contract(settings, contract)
+        errors += [*against_contract(settings, contract), *compression_checks.unknown(settings, contract)]
         warnings += contract_checks.warnings(settings, contract)
+        warnings += compression_checks.warnings(settings, contract)
     return Findings(_lines(errors), _lines(warnings))
 
 
@@ -355,6 +363,7 @@ ERRORS: tuple[Rule, ...] = (
     admin_checks.access,
     certificates,
     numbers,
+    compression_checks.errors,
     front_options.errors,
     sharing_checks.errors,
     *sink_checks.ERRORS,

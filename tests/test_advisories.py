@@ -197,7 +197,7 @@ class RepositoryTests(SynchronousTestCase):
         extras = packaged["options.extras_require"]
         for file, wanted in (
             ("requirements.lock", always),
-            ("requirements-all.lock", always + extras["postgresql"] + extras["bucket"]),
+            ("requirements-all.lock", always + extras["postgresql"] + extras["bucket"] + extras["zstd"]),
         ):
             versions = advisories.locked((ROOT / file).read_text())
             for line in filter(None, wanted.splitlines()):

@@ -189,7 +189,8 @@ class RefusingTests(SynchronousTestCase):
             default = each.default.factory() if hasattr(each.default, "factory") else each.default
             if default is None or default is attrs.NOTHING:
                 continue
-            value = str(default) if isinstance(default, Path) else list(default) if default == () else default
+            value = list(default) if isinstance(default, tuple) else default
+            value = str(default) if isinstance(default, Path) else value
             self.assertEqual(
                 each.metadata[SPEC].read(value),
                 default.absolute() if isinstance(default, Path) else default,

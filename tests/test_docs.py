@@ -186,7 +186,7 @@ class DependencyTests(SynchronousTestCase):
         extras = self.packaged["options.extras_require"]
         for heading, listed in (
             ("To run", self.packaged["options"]["install_requires"]),
-            ("To run, when asked for", extras["postgresql"] + extras["bucket"]),
+            ("To run, when asked for", extras["postgresql"] + extras["bucket"] + extras["zstd"]),
             ("To test", extras["test"]),
             ("To lint and build", extras["lint"] + extras["docs"]),
         ):

@@ -79,8 +79,9 @@ def write_answer(
     if not dated:
         lines.append(b"date: %s\r\n" % _date(int(wall)))
     bare = status in _WITHOUT_CONTENT
+    content = response.body if response.coded is None else response.coded
     if not bare:
-        lines.extend(_framing(response, version))
+        lines.extend(_framing(response, len(content), version))
     if close:
         lines.append(b"connection: close\r\n")
     elif version == (1, 0):
@@ -88,13 +89,13 @@ def write_answer(
     lines.append(b"\r\n")
     head = b"".join(lines)
     streamed = response.chunks is not None
-    return [head] if bare or to_head or streamed or not response.body else [head, response.body]
+    return [head] if bare or to_head or streamed or not content else [head, content]
 
 
-def _framing(response: Response, version: tuple[int, int]) -> list[bytes]:
+def _framing(response: Response, size: int, version: tuple[int, int]) -> list[bytes]:
     """Fields that tell the client where the content ends (RFC 9112 §6); HTTP/1.0 has no chunked coding."""
     if response.chunks is None:
-        return [b"content-length: %d\r\n" % len(response.body)]
+        return [b"content-length: %d\r\n" % size]
     return [b"transfer-encoding: chunked\r\n"] if version >= (1, 1) else []
 
 

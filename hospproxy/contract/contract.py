@@ -128,6 +128,7 @@ class Operation:
     :param coercions: field → name of the coercion that the upstream applies when it stores the value.
     :param columns: field → JSON type of the stored value, if the schema names one.
     :param write_only: fields that no response contains.
+    :param compressible: everybody may know all that its response can say, so that its length gives nothing away.
     :param repeatable: may be sent again, no matter what became of the first attempt.
     :param cache_s: seconds for which a 200 is fresh; 0 is never cached.
     :param stale_while_revalidate_s: seconds after that in which it is served while it is revalidated (RFC 5861 §3).
@@ -156,6 +157,7 @@ class Operation:
     columns: Mapping[str, str] = field(factory=dict)
     write_only: frozenset[str] = frozenset()
     public: bool = False
+    compressible: bool = False
     repeatable: bool = False
     cache_s: float = 0.0
     stale_while_revalidate_s: float = 0.0

@@ -43,7 +43,7 @@ OPERATION_KEYS = frozenset(
     (
         "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
         "discloses", "filters", "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s",
-        "stale_if_error_s", "deadline_s",
+        "stale_if_error_s", "deadline_s", "compressible",
     )
 )  # fmt: skip
 """Keys of x-hospproxy in an operation."""
@@ -199,6 +199,10 @@ class _Reader:
             self.errors.append(f"{where}.x-hospproxy.retry: must be one of {', '.join(RETRY)}")
         if ours.get("action", "read") not in ACTIONS:
             self.errors.append(f"{where}.x-hospproxy.action: must be one of {', '.join(ACTIONS)}")
+        if not isinstance(ours.get("compressible", False), bool):
+            self.errors.append(f"{where}.x-hospproxy.compressible: must be true or false")
+        if ours.get("compressible") and method != "get":
+            self.errors.append(f"{where}.x-hospproxy.compressible: it is for GET only")
         if not isinstance(ours.get("discloses"), str | None):
             self.errors.append(f"{where}.x-hospproxy.discloses: must be the name of a field")
         parameters = [self._resolve(parameter) for parameter in [*shared, *said.get("parameters", [])]]
@@ -227,6 +231,7 @@ class _Reader:
             columns={name: _column(one) for name, one in properties.items()},
             write_only=frozenset(name for name, one in properties.items() if one.get("writeOnly")),
             public=bool(ours.get("public")),
+            compressible=bool(ours.get("compressible")),
             repeatable=method == "get" or ours.get("retry") == "repeatable",
             cache_s=self._number(f"{where}.x-hospproxy.cache_s", ours.get("cache_s", 0)),
             stale_while_revalidate_s=self._number(

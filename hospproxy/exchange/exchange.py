@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 
 from ..contract.contract import Operation
 from ..http.late_responses import AbandonedAttempt, LateResponses
-from ..http.messages import ABSENT, Identity, IdentityCertainty, Json, Priority, Request
+from ..http.messages import ABSENT, Identity, IdentityCertainty, Json, Priority, Request, Response
 from ..http.repeat import HitAgain
 from .spans import RequestSpans
 from .words import CacheWord
@@ -63,6 +63,7 @@ class Trace:
     :param patient_before: the record's patient before this write, which may change it; None if not known.
     :param unchanged: the content that the client has already, according to a 304.
     :param hit: how the cache would give the same entry again; None if it gave none.
+    :param kept: the stored response of which the body was given; it lives as long as it may be given again.
     :param reference: names a write whose outcome is unknown, or the screening result that a note stores.
     :param break_glass: the reason given for a request that a permission rule would have refused.
     :param shown: HOSP had shown the record of this DELETE to its author; so if it is not found now, it was deleted.
@@ -82,6 +83,7 @@ class Trace:
     patient_before: str | None = None
     unchanged: bytes | None = field(default=None, repr=False)
     hit: Callable[[], HitAgain | None] | None = field(default=None, repr=False)
+    kept: Response | None = field(default=None, repr=False)
     record_id: str | None = None
     reference: str | None = None
     break_glass: str | None = None

@@ -23,7 +23,8 @@ class PublishedContract:
         return exchange.request.path not in PATHS
 
     async def process(self, exchange: Exchange, _proceed: ProceedTo[Exchange]) -> Response:
-        return self._page.answer(exchange.request)
+        response = exchange.trace.kept = self._page.answer(exchange.request)
+        return response
 
     def repeat(self, _exchange: Exchange, _response: Response) -> Repeat:
         """What passes here does so by its path alone."""

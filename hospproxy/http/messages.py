@@ -192,6 +192,8 @@ class Response:
         the client leaves early. If the iterator fails, the connection is aborted, so that no client takes a part for
         the whole.
     :param shortcut: makes what answers an equal request again; None for most responses.
+    :param coded: the content as it is sent, in the coding that Content-Encoding names, while ``body`` stays readable;
+        None: ``body`` is sent.
     """
 
     status: int
@@ -201,6 +203,12 @@ class Response:
     handed_over: Callable[[bool], None] | None = field(default=None, eq=False, repr=False)
     chunks: AsyncIterator[bytes] | None = field(default=None, eq=False, repr=False)
     shortcut: Callable[[], Shortcut | None] | None = field(default=None, eq=False, repr=False)
+    coded: bytes | None = field(default=None, repr=False)
+
+    @property
+    def content(self) -> bytes:
+        """The content in the form in which it is sent."""
+        return self.body if self.coded is None else self.coded
 
     def having(self, name: bytes, value: bytes) -> Response:
         """Return the response with one field set."""
@@ -209,7 +217,14 @@ class Response:
     def with_headers(self, headers: Headers) -> Response:
         """Return the response with other fields."""
         return Response(
-            self.status, headers, self.body, self.origin, self.handed_over, self.chunks, self.shortcut
+            self.status,
+            headers,
+            self.body,
+            self.origin,
+            self.handed_over,
+            self.chunks,
+            self.shortcut,
+            self.coded,
         )
 
 

@@ -11,6 +11,8 @@ In reading order:
 * ``fills.py``: fetches in flight, one for equal requests (single-flight). ``refresh.py``: fetches in the background.
 * ``storable.py``, ``directives.py``, ``stale.py``: pure rules: what may be stored, what a request asks for, when a
   stale response may be served.
+* ``compression.py``: the processor ``memory.compression``. ``coders.py`` makes the codings, ``coded_contents.py`` keeps
+  them beside stored responses.
 * ``stall_fallback.py``: serves stored responses while HOSP is silent.
 * ``record_patch.py``: puts a stored record into cached responses, for its author.
 * ``accounts.py``, ``bounded.py``: whose credentials HOSP has accepted, and what has changed since.

@@ -215,7 +215,7 @@ class Cache:
         self, exchange: Identified, entry: CacheEntry, now: float, why: bytes,
         failed: Response | ProxyError | None = None, mark: EntryMark = EntryMark.CLEAN,
     ) -> Response:  # fmt: skip
-        self._note(exchange, "stale")
+        self._note(exchange, "stale", entry)
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         ttl = int(entry.fresh_until - now)
         status = status_of(exchange, ttl, why, failed, clean=mark is EntryMark.CLEAN)
@@ -273,13 +273,13 @@ class Cache:
         return self._passed(exchange, response, status)
 
     def _hit(self, exchange: Identified, entry: CacheEntry, now: float) -> Response:
-        self._note(exchange, "hit")
+        self._note(exchange, "hit", entry)
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         status = b"hit; ttl=%d" % int(entry.fresh_until - now)
         return self._passed(exchange, response, status)
 
     def _shared_hit(self, exchange: Identified, entry: CacheEntry) -> Response:
-        exchange.trace.cache_status = "hit"
+        exchange.trace.cache_status, exchange.trace.kept = "hit", entry.response
         self._meter.count("cache_events_total", event="shared_hit")
         now = self._clock.seconds()
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
@@ -395,6 +395,6 @@ class Cache:
             self._memory.keeper.put(entry, place.tags)
         return entry
 
-    def _note(self, exchange: Identified, word: CacheWord) -> None:
-        exchange.trace.cache_status = word
+    def _note(self, exchange: Identified, word: CacheWord, entry: CacheEntry | None = None) -> None:
+        exchange.trace.cache_status, exchange.trace.kept = word, None if entry is None else entry.response
         self._meter.count("cache_events_total", event=word)

@@ -14,6 +14,7 @@ from .directives import directives, has_it, seconds
 NAME = b"hospproxy"
 DOWNSTREAM = b"private, no-store"
 """Clients store no copy: what a member of staff may see can change at any time (decision 3 of the design)."""
+DOWNSTREAM_FIXED = DOWNSTREAM + b", no-transform"
 
 _OF_ONE_EXCHANGE = (b"Set-Cookie", b"Age", b"Cache-Status", b"X-Request-Id", b"X-Runtime")
 _OF_304 = frozenset(
@@ -116,7 +117,9 @@ def passed(response: Response, status: bytes, if_none_match: list[bytes] | None 
     :param if_none_match: the If-None-Match values of a read, which may turn the response into a 304; None otherwise.
     """
     member = b", ".join([*response.headers.all(b"cache-status"), NAME + b"; " + status])
-    said = ((b"Cache-Control", DOWNSTREAM), (b"Cache-Status", member))
+    # RFC 9110 §7.7: nobody behind may change the content either.
+    fixed = b"no-transform" in b",".join(response.headers.all(b"cache-control")).lower()
+    said = ((b"Cache-Control", DOWNSTREAM_FIXED if fixed else DOWNSTREAM), (b"Cache-Status", member))
     response = response.with_headers(response.headers.with_fields(*said, without=(b"Expires", b"Pragma")))
     if response.status == 200 and if_none_match and has_it(if_none_match, response.headers.get(b"etag")):
         return _not_modified(response)

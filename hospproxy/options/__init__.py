@@ -9,8 +9,8 @@ In reading order:
 - ``loader.py``: reads the file and the flags, and reports every error at once.
 - ``source.py``: what options were made of, so that they can be read again; ``in_force.py``: options as rows of text;
   ``changes.py``: what differs between two; ``positions.py``: the line of a key.
-- ``admin_checks.py``, ``sharing_checks.py``, ``sink_checks.py``: combinations of keys that cannot work or are risky.
-  ``contract_checks.py``: keys that are risky with the contract in force.
+- ``admin_checks.py``, ``compression_checks.py``, ``sharing_checks.py``, ``sink_checks.py``: combinations of keys that
+  cannot work or are risky. ``contract_checks.py``: keys that are risky with the contract in force.
 - ``files.py``, ``front_files.py``, ``sharing_files.py``, ``sink_files.py``: check the named files.
 - ``markdown.py``: generates the tables of docs/options.md.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,5 +55,7 @@ def _default(each: attrs.Attribute[Any]) -> str:
             return "`[]`"
         case {}:
             return "`{}`"
+        case tuple() if all(isinstance(one, str) for one in value):
+            return f"`{json.dumps(value)}`"
         case _:
             return f"`{value}`"

@@ -22,20 +22,10 @@ from .arrival_section import ArrivalSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .cache_section import CacheSettings
+from .compression_section import CompressionSettings
 from .cors_section import CorsSettings
 from .database_section import DatabaseSettings
-from .fields import (
-    Network,
-    address,
-    choice,
-    hosts,
-    names,
-    networks,
-    number,
-    path,
-    switch,
-    whole,
-)
+from .fields import Network, address, choice, hosts, names, networks, number, path, switch, whole
 from .front_section import FrontSettings, OriginSettings
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpSinkSettings
@@ -333,6 +323,7 @@ class Settings:
     front: FrontSettings = Factory(FrontSettings)
     origin: OriginSettings = Factory(OriginSettings)
     cors: CorsSettings = Factory(CorsSettings)
+    compression: CompressionSettings = Factory(CompressionSettings)
     upstream: UpstreamSettings
     arrival: ArrivalSettings = Factory(ArrivalSettings)
     admission: AdmissionSettings = Factory(AdmissionSettings)

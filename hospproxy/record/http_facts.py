@@ -84,4 +84,4 @@ def _sent(request: Request, answer: Response | Exception | None) -> int | None:
         return None
     if request.method == "HEAD" or answer.status in _NO_CONTENT:
         return 0
-    return None if answer.chunks is not None else len(answer.body)
+    return None if answer.chunks is not None else len(answer.content)

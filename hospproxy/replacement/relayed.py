@@ -77,4 +77,4 @@ def error_of(sent: SentError) -> ProxyError:
 def sent_response(number: int, response: Response) -> RelayedResponse:
     """Return a response as a message."""
     tells = response.handed_over is not None
-    return RelayedResponse(number, response.status, response.headers.pairs, response.body, tells)
+    return RelayedResponse(number, response.status, response.headers.pairs, response.content, tells)

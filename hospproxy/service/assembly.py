@@ -38,6 +38,7 @@ from ..keys.secrets import MasterKey
 from ..memory.accounts import Accounts
 from ..memory.build_memory import Remembered, remembered_by, second_of
 from ..memory.cache import Cache
+from ..memory.coded_contents import CodedContents
 from ..memory.disk import DiskCache
 from ..memory.memory import Memory, WriteAuthor
 from ..memory.remote_invalidation import RemoteInvalidation
@@ -174,6 +175,7 @@ def assemble(
         patient=PatientOfRecord(base.contract, base.own_requests.ask, reactor),
         screening=screening,
         cache=cache,
+        coded=_coded(base),
         intent=Intent(trail.journal, describer, reactor),
         writes=writes,
         budget=budget_for(settings.retry, gate.workers),
@@ -272,6 +274,12 @@ def _cache(base: Foundations, memory: Memory) -> Cache:
         base.own_requests.ask,
         second_of(base),
     )
+
+
+def _coded(base: Foundations) -> CodedContents:
+    made = CodedContents(0)  # chain_parts.py sets the bound
+    base.metrics.gauge("compressed_bytes", lambda: made.bytes)
+    return made
 
 
 def _screening(base: Foundations, kept: KeptWrites) -> ScreeningNotes:

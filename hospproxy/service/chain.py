@@ -28,6 +28,7 @@ ORDER = (
     "record.audit",  # outermost: it sees every outcome, and no byte is sent before its record is on disk
     "guard.entrance",  # did it come the required way? Before any other work is done
     "guard.admission",  # the limits of one client, before work is done for it
+    "memory.compression",  # inside of the record, which reads bodies as they are and notes the bytes that are sent
     "guard.published_contract",  # needs no credentials, but counts against the limits
     "guard.cross_origin",  # preflights carry no credentials, and HOSP is not asked
     "guard.validation",  # turns a Request into a Call; all later processors see only the Call

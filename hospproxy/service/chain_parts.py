@@ -21,6 +21,9 @@ from ..guard.published_contract import PublishedContract
 from ..guard.validation import Validation
 from ..http.messages import Json, Response
 from ..memory.cache import Cache
+from ..memory.coded_contents import CodedContents
+from ..memory.coders import coders
+from ..memory.compression import Compression
 from ..memory.screening_notes import ScreeningNotes
 from ..outward.conditions import ConditionCheck
 from ..outward.gate.gate import Gate
@@ -53,6 +56,7 @@ class ChainParts:
     """The parts of the chain that have a state, which a reload keeps.
 
     :param via: the proxy's own name in Via.
+    :param coded: content that was compressed.
     :param budget: of retries.
     """
 
@@ -65,6 +69,7 @@ class ChainParts:
     patient: PatientOfRecord
     screening: ScreeningNotes
     cache: Cache
+    coded: CodedContents
     intent: Intent
     writes: Writes
     budget: RetryBudget
@@ -102,6 +107,7 @@ class ChainParts:
             before={
                 "guard.entrance": entrance_for(settings, base.metrics),
                 "guard.admission": self.admission if settings.admission.enabled else None,
+                "memory.compression": self._compression(settings),
                 "guard.published_contract": published if settings.publish_contract else None,
                 "guard.cross_origin": cross_origin,
             },
@@ -124,6 +130,13 @@ class ChainParts:
             },
         )
         return ChainSettings(processors, settings.deadline_s, validation.body_limit)
+
+    def _compression(self, settings: Settings) -> Compression | None:
+        base, wanted = self.base, settings.compression
+        self.coded.reload(wanted.kept_bytes if wanted.enabled else 0)
+        if not wanted.enabled:
+            return None
+        return Compression(wanted, base.contract, self.coded, coders(), base.turns, base.metrics)
 
     def _sending(self, settings: Settings) -> UpstreamProcessor:
         base, observed = self.base, self.observed

@@ -9,6 +9,7 @@ from attrs import field, fields, frozen
 
 from ..exchange import words
 from ..options.arrival_section import ArrivalSettings
+from ..options.compression_section import CODINGS
 
 PREFIX = "hospproxy"
 
@@ -228,6 +229,9 @@ METRICS: tuple[Metric, ...] = (
     _counter("cache_events_total", "Cache events ([what they mean](cache.md)).", event=_CACHE),
     _gauge("cache_bytes", "Memory used by cache entries."),
     _gauge("cache_entries", "Cache entries in memory."),
+    _gauge("compressed_bytes", "Memory used by compressed content beside the cache entries."),
+    _counter("compressed_responses_total", "Responses that were sent in a content coding.", coding=CODINGS),
+    _counter("compressions_total", "Contents that were compressed, also if it did not pay.", coding=CODINGS),
     _gauge("cache_disk_bytes", "Disk space used by cache entries that survive a restart."),
     _counter("screening_notes_total", "Notes made from screening results.", outcome=("stored", "refused")),
     _gauge("screening_pending", "Notes of screening results that are not stored yet."),

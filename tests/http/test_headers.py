@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.http.messages import Headers
+from hospproxy.http.messages import Headers, Origin, Response
 
 NAMES = (b"a", b"A", b"b", b"B", b"Set-Cookie", b"set-cookie", b"etag")
 _name = st.sampled_from(NAMES)
@@ -46,6 +47,12 @@ class HeadersTests(SynchronousTestCase):
                 self.assertEqual(
                     (headers.all(name), headers.get(name)), (values, values[0] if values else None)
                 )
+
+    def test_other_fields_leave_the_rest_of_a_response_alone(self) -> None:
+        made = Response(200, Headers(), b"plain", Origin.MEMORY, coded=b"packed")
+        other = made.having(b"Age", b"1")
+        self.assertEqual(evolve(other, headers=Headers()), made)
+        self.assertEqual((other.content, other.body), (b"packed", b"plain"))
 
     def test_two_with_the_same_fields_are_equal(self) -> None:
         one = Headers(((b"A", b"1"),))

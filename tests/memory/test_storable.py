@@ -86,6 +86,14 @@ class ShapeTests(SynchronousTestCase):
             self.assertEqual((made.status, made.headers.get(b"set-cookie")), (304, expected))
             self.assertIs(made.origin, response.origin)
 
+    def test_no_transform_is_passed_on(self) -> None:
+        for said, expected in (
+            (b"max-age=0, No-Transform", b"private, no-store, no-transform"),
+            (b"max-age=0, private", b"private, no-store"),
+        ):
+            made = passed(to_keep(answer(b"[]", (b"Cache-Control", said))), b"hit")
+            self.assertEqual(made.headers.all(b"cache-control"), [expected])
+
     def test_without_acondition_it_is_whole(self) -> None:
         for condition in (None, []):
             self.assertEqual(passed(answer(), b"hit", condition).status, 200)

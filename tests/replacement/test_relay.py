@@ -17,6 +17,7 @@ from hospproxy.interfaces import IHandler
 from hospproxy.replacement.messages import FromSuccessor, ToSuccessor
 from hospproxy.replacement.relay import Relay, RemoteChain
 from hospproxy.replacement.relay_server import RelayServer
+from hospproxy.replacement.relayed import sent_response
 
 CLIENT = Client(
     peer="10.0.0.1", address="192.0.2.7", chain=("10.0.0.1",), host="hosp.test", request_id="r1",
@@ -60,6 +61,9 @@ class RelayTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.there = Clock(), Here()
         self.relay = Relay(self.clock)
+
+    def test_compressed_content_is_passed_on_as_it_is_sent(self) -> None:
+        self.assertEqual(sent_response(1, Response(200, body=b"plain", coded=b"packed")).body, b"packed")
 
     def test_a_request_waits_not_begun_and_its_deadline_waits_too(self) -> None:
         exchange = exchange_of()

@@ -71,8 +71,9 @@ class ChainTests(SynchronousTestCase):
         self.assertEqual(
             ORDER,
             (
-                "record.audit", "guard.entrance", "guard.admission", "guard.published_contract", "guard.cross_origin",
-                "guard.validation", "guard.identity", "guard.bodies", "guard.ownership", "guard.permissions",
+                "record.audit", "guard.entrance", "guard.admission", "memory.compression",
+                "guard.published_contract", "guard.cross_origin", "guard.validation", "guard.identity",
+                "guard.bodies", "guard.ownership", "guard.permissions",
                 "record.patient", "memory.screening", "memory.cache", "record.intent", "outward.writes",
                 "outward.conditions", "outward.retry", "outward.gate", "outward.upstream",
             ),
