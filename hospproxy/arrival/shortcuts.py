@@ -35,11 +35,13 @@ _MOST_WAYS = 1000
 _PLAIN = re.compile(rb"[!-~]{1,200}")
 """A value of those fields that cannot be a reason to refuse the request."""
 _VARYING = re.compile(
-    rb"\r\nAge: (\d+)\r\n(.*\r\n)?Cache-Status: hospproxy; hit; ttl=(\d+)\r\n(.*\r\n)?X-Request-Id: ([!-~]+)\r\n",
+    rb"\r\nAge: (\d+)\r\n(.*\r\n)?Cache-Status: hospproxy; hit; ttl=(\d+)\r\n(.*\r\n)?X-Request-Id: ([!-~]+)\r\n"
+    rb"(?:RateLimit: ([^\r]+)\r\n)?",
     re.DOTALL,
 )
 """The fields that differ between two answers, in the order in which they are sent."""
 _CLOSE = b"connection: close\r\n\r\n"
+_LIMIT = b"\r\nRateLimit: "
 _OF_THIS_ANSWER = re.compile(rb"\r\n(?:date|connection): ")
 """Fields that ``answer.py`` adds for one answer: when it is sent, and what follows it (to HTTP/1.0 clients)."""
 
@@ -64,17 +66,21 @@ class _Form:
 
     @classmethod
     def of(cls, head: bytes) -> tuple[_Form, tuple[int, int, bytes]] | None:
-        """Read a head that was sent; return its form and what filled it; None if it has another form."""
+        """Read a head that was sent; return its form and what filled it; None if it has another form.
+
+        What fills the place of the request id may have a RateLimit field behind the id.
+        """
         found = _VARYING.search(head)
         if found is None or not head.endswith(b"\r\n\r\n") or _OF_THIS_ANSWER.search(head) is not None:
             return None
+        end = found.end(5 if found[6] is None else 6)
         form = cls(
             head[: found.start(1)],
             head[found.end(1) : found.start(3)],
             head[found.end(3) : found.start(5)],
-            head[found.end(5) : -2],
+            head[end:-2],
         )
-        return form, (int(found[1]), int(found[3]), found[5])
+        return form, (int(found[1]), int(found[3]), head[found.start(5) : end])
 
     def filled(self, age_s: int, ttl_s: int, request_id: bytes, rest: bytes, body: bytes = b"") -> bytes:
         """Fill the age, the time left and the request id into the prepared response.
@@ -103,6 +109,7 @@ class _Known:
     form: _Form
     status: int
     closes: bool
+    kind: type[Hit]
 
 
 class Shortcuts:
@@ -218,8 +225,10 @@ class Shortcuts:
         if shortcut is None or made is None or response.handed_over is not None:
             return
         form, values = made
-        if form.filled(*values, b"\r\n") == head:
-            self._known[key.digest] = _Known(shortcut, form, response.status, closes)
+        told = _LIMIT in values[2]
+        if told is (shortcut.standing is not None) and form.filled(*values, b"\r\n") == head:
+            kind = HitOfLimit if told else Hit
+            self._known[key.digest] = _Known(shortcut, form, response.status, closes, kind)
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
@@ -249,7 +258,7 @@ class Shortcuts:
         self._known.move_to_end(key.digest)
         self._count()
         request_id = (believed_id(key.given) if trusted and key.given else None) or self._new_id()
-        return Hit(self, known, now, request_id)
+        return known.kind(self, known, now, request_id)
 
 
 class Hit:
@@ -319,6 +328,28 @@ class Hit:
     def _end(self, status: int | None) -> None:
         self._over = True
         self._known.shortcut.counted(status, self._table.clock.seconds() - self._begun)
+
+
+class HitOfLimit(Hit):
+    """An answer that tells how much of a rate limit is left, after this request was counted."""
+
+    __slots__ = ("_standing",)
+
+    def __init__(self, table: Shortcuts, known: _Known, now: float, request_id: str) -> None:
+        super().__init__(table, known, now, request_id)
+        standing = known.shortcut.standing
+        self._standing = b"" if standing is None else standing(now)
+
+    def content(self, *, close: bool) -> bytes:
+        """Return the bytes of the answer, as ``Hit.content`` does."""
+        known = self._known
+        return known.form.filled(
+            self._age_s,
+            self._ttl_s,
+            self._request_id.encode("latin-1") + _LIMIT + self._standing,
+            _CLOSE if close else b"\r\n",
+            b"" if known.status == 304 else self._body,
+        )
 
 
 class ConnectionShortcuts:

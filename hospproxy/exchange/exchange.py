@@ -64,6 +64,7 @@ class Trace:
     :param unchanged: the content that the client has already, according to a 304.
     :param hit: how the cache would give the same entry again; None if it gave none.
     :param kept: the stored response of which the body was given; it lives as long as it may be given again.
+    :param limit: the RateLimit fields for a monotonic time; None: they are not sent.
     :param reference: names a write whose outcome is unknown, or the screening result that a note stores.
     :param break_glass: the reason given for a request that a permission rule would have refused.
     :param shown: HOSP had shown the record of this DELETE to its author; so if it is not found now, it was deleted.
@@ -84,6 +85,7 @@ class Trace:
     unchanged: bytes | None = field(default=None, repr=False)
     hit: Callable[[], HitAgain | None] | None = field(default=None, repr=False)
     kept: Response | None = field(default=None, repr=False)
+    limit: Callable[[float], tuple[tuple[bytes, bytes], ...]] | None = field(default=None, repr=False)
     record_id: str | None = None
     reference: str | None = None
     break_glass: str | None = None

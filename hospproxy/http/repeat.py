@@ -49,6 +49,16 @@ class HitAgain(Repeat):
     content: Callable[[float], tuple[int, int, bytes]]
 
 
+@frozen(slots=True, eq=False, kw_only=True)
+class LimitAgain(Repeat):
+    """The part of a rate limit whose standing each response tells.
+
+    :param standing: returns the value of RateLimit for a monotonic time; called once everything is counted.
+    """
+
+    standing: Callable[[float], bytes]
+
+
 Told = Callable[[Exception | None], None]
 """Is told once: None when the audit record is on disk, or a RecordFailed. It must not raise."""
 
@@ -71,6 +81,7 @@ class Shortcut:
     :param counts: run in order, once everything holds.
     :param keep: None: no audit record is written.
     :param counted: counts the request: its status, None if no response was sent, and its seconds.
+    :param standing: as in LimitAgain; None: responses have no RateLimit.
     """
 
     holds: tuple[Holds, ...]
@@ -78,6 +89,7 @@ class Shortcut:
     hit: HitAgain
     keep: Keep | None
     counted: Callable[[int | None, float], None]
+    standing: Callable[[float], bytes] | None = None
 
 
 def shortcut_of(
@@ -87,7 +99,7 @@ def shortcut_of(
 
     :param counted: as in Shortcut.
     """
-    holds, counts, hit, keep = [], [], None, None
+    holds, counts, hit, keep, standing = [], [], None, None, None
     for part in parts:
         if part is None:
             return None
@@ -99,4 +111,6 @@ def shortcut_of(
             hit = part
         elif isinstance(part, RecordAgain):
             keep = part.keep
-    return None if hit is None else Shortcut(tuple(holds), tuple(counts), hit, keep, counted)
+        elif isinstance(part, LimitAgain):
+            standing = part.standing
+    return None if hit is None else Shortcut(tuple(holds), tuple(counts), hit, keep, counted, standing)

@@ -15,7 +15,7 @@ class AdmissionSettings:
 
     LIVE: ClassVar = names(
         "enabled account_free address_free forgive_s delay_s account_waiting address_waiting refusal_s "
-        "rate burst address_rate address_burst"
+        "rate burst address_rate address_burst rate_fields"
     )
     RESTART: ClassVar = names("max_remembered")
 
@@ -105,6 +105,13 @@ class AdmissionSettings:
             1,
             1_000_000,
             "Requests from one address that may arrive at once, above `address_rate`.",
+        ),
+    )
+    rate_fields: bool = field(
+        default=False,
+        metadata=switch(
+            "Send `RateLimit-Policy` and `RateLimit` in every response to a client that has a limit, not only in"
+            " a 429."
         ),
     )
     max_remembered: int = field(

@@ -294,7 +294,10 @@ class Chain:
             exchange.trace.outcome = "failed"
             response = self._answers.error(ProxyError("Internal error in the proxy."), self._accept(exchange))
         # A response from memory or of the proxy's own lacks HOSP's id; this is the id in the audit record.
-        response = response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
+        named = (b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
+        limit = exchange.trace.limit
+        limits = () if limit is None else limit(self._clock.seconds())
+        response = response.with_headers(response.headers.with_fields(named, *limits))
         if exchange.trace.hit is None:
             return response
         return evolve(response, shortcut=lambda: self._shortcut(exchange, response, line))

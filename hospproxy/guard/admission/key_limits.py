@@ -119,11 +119,23 @@ class TokenBuckets:
         :param name: of the limit, in lower-case letters.
         :param missing_s: what ``take`` has returned.
         """
-        window_s, wait_s = math.ceil(self.burst / self.per_s), math.ceil(missing_s)
-        return (
-            (b"RateLimit-Policy", b'"%b";q=%d;w=%d' % (name, self.burst, max(1, window_s))),
-            (b"RateLimit", b'"%b";r=0;t=%d' % (name, max(1, wait_s))),
-        )
+        return self.policy(name), (b"RateLimit", b'"%b";r=0;t=%d' % (name, max(1, math.ceil(missing_s))))
+
+    def policy(self, name: bytes) -> tuple[bytes, bytes]:
+        """Return the RateLimit-Policy field: how many requests may come at once, and when all come back."""
+        window_s = math.ceil(self.burst / self.per_s)
+        return b"RateLimit-Policy", b'"%b";q=%d;w=%d' % (name, self.burst, max(1, window_s))
+
+    def standing(self, name: bytes, key: bytes, now: float) -> bytes:
+        """Return the value of RateLimit for a key: tokens that are left, and the seconds until the bucket is full.
+
+        With none left it is the seconds until there is one, as in a 429. A client that spreads what is left over
+        these seconds never exceeds the rate, and one that takes all at once does not exceed the burst.
+        """
+        lacking = max(0.0, self._full_at.of(key) - now) * self.per_s
+        left = max(0, int(self.burst - lacking + 1e-6))
+        wait_s = (lacking if left else lacking + 1 - self.burst) / self.per_s
+        return b'"%b";r=%d;t=%d' % (name, left, max(1, math.ceil(wait_s - 1e-6)))
 
     def taken(self, key: bytes, tokens: float, now: float) -> None:
         """Count tokens that other workers gave out. A bucket may go negative by at most its size."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -15,7 +16,7 @@ from zope.interface import implementer
 from ...exchange.exchange import Exchange
 from ...http.errors import TooMany
 from ...http.messages import Origin, Response
-from ...http.repeat import Repeat
+from ...http.repeat import Holds, LimitAgain, Repeat
 from ...interfaces import IMeter, IProcessor, ProceedTo
 from ...memory.accounts import Accounts
 from ...options.admission_section import AdmissionSettings
@@ -145,7 +146,12 @@ class Admission:
         credentials = parse_basic(request.headers.get(b"authorization"))
         if credentials is None:
             address = self._keys.address(request.client.address)
-            return Repeat(count=lambda now: not self._missing_s(self._address_rate, address, now))
+            return self._repeat(
+                self._address_rate,
+                address,
+                None,
+                lambda now: not self._missing_s(self._address_rate, address, now),
+            )
         attempt = self._keys.attempt(request.client.address, credentials)
         key, accepts = attempt.credentials, _accepts(exchange, response)
         rate, accepted = self._credential_rate, self._accepted
@@ -160,7 +166,16 @@ class Admission:
                 self._telling.accepted(key)
             return True
 
-        return Repeat(holds, count)
+        return self._repeat(rate, key, holds, count)
+
+    def _repeat(self, rate: TokenBuckets, key: bytes, holds: Holds | None, count: Holds) -> Repeat:
+        if not self._settings.rate_fields or not rate.per_s:
+            return Repeat(holds, count)
+        name = self._name_of(rate)
+        return LimitAgain(holds=holds, count=count, standing=lambda now: rate.standing(name, key, now))
+
+    def _name_of(self, rate: TokenBuckets) -> bytes:
+        return b"user" if rate is self._credential_rate else b"address"
 
     def _is_accepted(self, attempt: LoginAttempt) -> bool:
         # Also after accounts were cleared as a precaution (any account was changed): HOSP is then asked again, but
@@ -175,12 +190,21 @@ class Admission:
         if missing_s:
             exchange.trace.rule_hits.append("admission:rate")
             self._meter.count("admission_refused_total", reason="rate")
-            name = b"user" if rate is self._credential_rate else b"address"
             raise too_many(
                 missing_s,
                 "Too many requests in a short time; try again later.",
-                rate.fields(name, missing_s),
+                rate.fields(self._name_of(rate), missing_s),
             )
+        if self._settings.rate_fields:
+            exchange.trace.limit = partial(self._fields, rate, key)
+
+    def _fields(self, rate: TokenBuckets, key: bytes, now: float) -> tuple[tuple[bytes, bytes], ...]:
+        """The RateLimit fields of a response that is no 429; none if there is no limit, or no longer."""
+        if not rate.per_s:
+            return ()
+        name = self._name_of(rate)
+        # RateLimit follows X-Request-Id, where a shortcut fills both in (arrival/shortcuts.py).
+        return (b"RateLimit", rate.standing(name, key, now)), rate.policy(name)
 
     def _missing_s(self, rate: TokenBuckets, key: bytes, now: float) -> float:
         """Take a token and report it; return 0, or the seconds until there is one."""

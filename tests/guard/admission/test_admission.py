@@ -256,6 +256,51 @@ class RateTests(SynchronousTestCase):
         self.assertIn(b"Too many requests", refused.body)
 
 
+class RateFieldsTests(SynchronousTestCase):
+    """How much is left of a limit is told in every response, if the operator wants that."""
+
+    LIMITED = evolve(SMALL, rate=0.5, burst=3, address_rate=1.0, address_burst=5, rate_fields=True)
+
+    def told(self, admission_rig: AdmissionRig, auth: bytes | None, **more: Any) -> tuple[int, str, str]:
+        response = self.successResultOf(admission_rig.send(auth, **more))
+        fields = [
+            b"".join(response.headers.all(name)).decode() for name in (b"ratelimit", b"ratelimit-policy")
+        ]
+        return response.status, fields[0], fields[1]
+
+    def test_of_the_user_once_they_are_known_and_of_the_address_before(self) -> None:
+        rig = AdmissionRig(self.LIMITED)
+        self.assertEqual(self.told(rig, STAFF1), (200, '"address";r=4;t=1', '"address";q=5;w=5'))
+        self.assertEqual(self.told(rig, STAFF1), (200, '"user";r=2;t=2', '"user";q=3;w=6'))
+        self.assertEqual(self.told(rig, STAFF1), (200, '"user";r=1;t=4', '"user";q=3;w=6'))
+        rig.clock.advance(2)
+        self.assertEqual(self.told(rig, STAFF1)[1], '"user";r=1;t=4')
+        self.assertEqual(self.told(rig, STAFF1)[1], '"user";r=0;t=2')
+        self.assertEqual(self.told(rig, STAFF1)[:2], (429, '"user";r=0;t=2'))
+
+    def test_of_every_status(self) -> None:
+        rig = AdmissionRig(self.LIMITED)
+        self.assertEqual(self.told(rig, None)[:2], (401, '"address";r=4;t=1'))
+        self.assertEqual(self.told(rig, None, path=b"/cats")[:2], (404, '"address";r=3;t=2'))
+        self.assertEqual(self.told(rig, None, method="PUT")[:2], (405, '"address";r=2;t=3'))
+        self.assertEqual(self.told(rig, wrong("staff1"))[:2], (401, '"address";r=1;t=4'))
+
+    def test_without_a_limit_or_without_the_option_there_are_none(self) -> None:
+        for changes in ({"rate_fields": False}, {"rate": 0.0}):
+            rig = AdmissionRig(evolve(self.LIMITED, **changes))
+            self.told(rig, STAFF1)
+            self.assertEqual(self.told(rig, STAFF1), (200, "", ""))
+
+    def test_a_limit_that_a_reload_removes_is_not_told(self) -> None:
+        rig = AdmissionRig(self.LIMITED)
+        self.told(rig, STAFF1)
+        rig.hosp.hold = True
+        waiting = rig.send(STAFF1)
+        rig.admission.reload(SMALL)
+        rig.hosp.held.pop().callback(None)
+        self.assertIsNone(self.successResultOf(waiting).headers.get(b"ratelimit"))
+
+
 class RefusedLatelyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.admission_rig = AdmissionRig(refusing=True)

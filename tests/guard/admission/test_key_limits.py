@@ -1,5 +1,8 @@
 """How long a guess must wait, how fast requests may come, and what a full table forgets."""
 
+import math
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -102,6 +105,26 @@ class RateTests(SynchronousTestCase):
         rate = TokenBuckets(0.0, 1, 100)
         self.assertEqual({rate.take(b"a", 0.0) for _ in range(1000)}, {0.0})
         self.assertEqual(len(rate), 0)
+
+    @given(st.lists(st.floats(0, 3), max_size=40), st.floats(0.1, 20), st.integers(1, 10))
+    def test_what_is_told_to_be_left_can_be_taken_at_once(
+        self, pauses: list[float], per_s: float, burst: int
+    ) -> None:
+        rate, now = TokenBuckets(per_s, burst, 100), 0.0
+        for pause in pauses:
+            now += pause
+            rate.take(b"key", now)
+        found = re.fullmatch(rb'"user";r=(\d+);t=(\d+)', rate.standing(b"user", b"key", now))
+        assert found is not None
+        left, wait_s = int(found[1]), int(found[2])
+        if left:
+            later = rate.standing(b"user", b"key", now + wait_s)
+            self.assertEqual(later, b'"user";r=%d;t=1' % burst, "the bucket is full by then")
+            self.assertEqual({rate.take(b"key", now) for _ in range(left)}, {0.0})
+        missing = rate.take(b"key", now)
+        self.assertGreater(missing, 0.0)
+        if not left:
+            self.assertEqual(wait_s, max(1, math.ceil(missing - 1e-6)))
 
     @given(st.lists(st.floats(0, 3), max_size=120), st.floats(0.1, 20), st.integers(1, 10))
     def test_never_more_than_flows_in(self, pauses: list[float], per_s: float, burst: int) -> None:
