@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import random
-import re
 from typing import Any
+
+from attrs import evolve
 
 from .test_shortcuts import Rig, ShortcutTestCase
 
@@ -147,12 +148,25 @@ class SentTests(CompressedTestCase):
             self.assertEqual(parted(answer)[0]["etag"], fields["etag"])
             self.assertEqual(ward.send("GET /hospitals", "ann", known)[9:12], b"200")
 
-    def test_a_reload_that_switches_it_off(self) -> None:
+    def test_each_response_is_counted_and_the_entry_compressed_once(self) -> None:
         ward = self.ward()
-        for _ in range(3):
+        for _ in range(4):
             self.assertIn(b"Content-Encoding", ward.send("GET /hospitals", "ann", "Accept-Encoding: gzip"))
         metrics = ward.process.service.parts.metrics
-        self.assertEqual(metrics.value("compressed_responses_total", coding="gzip"), 3.0)
-        self.assertEqual(metrics.value("compressions_total", coding="gzip"), 2.0)
+        self.assertEqual(metrics.value("compressed_responses_total", coding="gzip"), 4.0)
+        self.assertEqual(
+            metrics.value("compressions_total", coding="gzip"), 2.0, "of HOSP's response, and of the entry"
+        )
         self.assertGreater(metrics.value("compressed_bytes"), 100)
-        self.assertTrue(re.search(rb"ttl=\d", ward.send("GET /hospitals")))
+
+    def test_a_reload_switches_it_off_and_on_again(self) -> None:
+        ward = self.ward()
+        service = ward.process.service
+        before = service.settings
+        after = evolve(before, compression=evolve(before.compression, enabled=False))
+        for settings, coded in ((before, True), (after, False), (before, True)):
+            service.reloading.prepare(settings)()
+            for _ in range(3):
+                answer = ward.send("GET /hospitals", "ann", "Accept-Encoding: gzip")
+                self.assertEqual(b"Content-Encoding" in answer, coded)
+            self.assertEqual(service.parts.metrics.value("compressed_bytes") > 0, coded)
