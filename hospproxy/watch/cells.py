@@ -21,14 +21,17 @@ class CounterCell:
 
     def __init__(self, child: Any) -> None:
         self._child = child
-        self._count = 0
+        self._count = 0.0
 
-    def add(self) -> None:
-        self._count += 1
+    def add_one(self) -> None:
+        self._count += 1.0
+
+    def add(self, amount: float) -> None:
+        self._count += amount
 
     def settle(self) -> None:
         """Hand what was counted to the registry."""
-        count, self._count = self._count, 0
+        count, self._count = self._count, 0.0
         if count:
             self._child.inc(count)
 

@@ -57,44 +57,33 @@ class Metrics:
         self._known = {metric.name: metric for metric in METRICS}
         self._families = {metric.name: self._family(metric) for metric in METRICS}
         self._children: dict[str, dict[tuple[str, ...], Any]] = {metric.name: {} for metric in METRICS}
-        self._ready: dict[tuple[Any, ...], Any] = {}
-        """What was found for a kind, a name and labels."""
+        self._ready: dict[tuple[Any, ...], CounterCell | TimerCell] = {}
+        """What counts for a kind, a name and labels."""
         self._complained: set[str] = set()
-        self._counters: dict[Any, CounterCell] = {}
-        self._timers: dict[Any, TimerCell] = {}
+        self._cells: dict[Any, CounterCell | TimerCell] = {}
         ProcessCollector(registry=self._registry)
         self._families["build_info"].labels(version=version, python=platform.python_version()).set(1)
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
-        child = self._child("counter", name, labels)
-        if child is not None:
-            child.inc(amount)
+        cell = self._cell("counter", name, labels)
+        if cell is not None:
+            cell.add(amount)
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
-        child = self._child("histogram", name, labels)
-        if child is not None:
-            child.observe(seconds)
+        cell = self._cell("histogram", name, labels)
+        if cell is not None:
+            cell.add(seconds)
 
     def counter(self, name: str, **labels: str) -> Callable[[], None]:
-        child = self._child("counter", name, labels)
-        if child is None:
-            return lambda: None
-        cell = self._counters.get(child)
-        if cell is None:
-            cell = self._counters[child] = CounterCell(child)
-        return cell.add
+        cell = self._cell("counter", name, labels)
+        return cell.add_one if isinstance(cell, CounterCell) else lambda: None
 
     def timer(self, name: str, **labels: str) -> Callable[[float], None]:
-        child = self._child("histogram", name, labels)
-        if child is None:
-            return lambda _seconds: None
-        cell = self._timers.get(child)
-        if cell is None:
-            cell = self._timers[child] = TimerCell(child, self._known[name].buckets)
-        return cell.add
+        cell = self._cell("histogram", name, labels)
+        return (lambda _seconds: None) if cell is None else cell.add
 
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
-        gauge = self._child("gauge", name, labels)
+        gauge = self._checked_child("gauge", name, labels)
         if gauge is not None:
             gauge.set_function(self._guarded(name, read))
 
@@ -113,10 +102,8 @@ class Metrics:
 
     def _settle(self) -> None:
         """Add what the cells hold to the registry, before it is read."""
-        for counter in self._counters.values():
-            counter.settle()
-        for timer in self._timers.values():
-            timer.settle()
+        for cell in self._cells.values():
+            cell.settle()
 
     def snapshot(self, reasons: Mapping[str, str], only: Iterable[str] | None = None) -> Snapshot:
         """Take a snapshot of the metrics, to be merged with those of other workers.
@@ -135,14 +122,21 @@ class Metrics:
         kind = Counter if metric.kind == "counter" else Gauge
         return kind(metric.name, metric.help, metric.labels, **given)
 
-    def _child(self, kind: str, name: str, labels: dict[str, str]) -> Any:
+    def _cell(self, kind: str, name: str, labels: dict[str, str]) -> CounterCell | TimerCell | None:
         key = (kind, name, *labels.items())
-        child = self._ready.get(key)
-        if child is None:
+        cell = self._ready.get(key)
+        if cell is None:
             child = self._checked_child(kind, name, labels)
-            if child is not None and len(self._ready) < MAX_READY:
-                self._ready[key] = child
-        return child
+            if child is None:
+                return None
+            cell = self._cells.get(child)
+            if cell is None:
+                buckets = self._known[name].buckets
+                cell = CounterCell(child) if kind == "counter" else TimerCell(child, buckets)
+                self._cells[child] = cell
+            if len(self._ready) < MAX_READY:
+                self._ready[key] = cell
+        return cell
 
     def _checked_child(self, kind: str, name: str, labels: dict[str, str]) -> Any:
         metric = self._known.get(name)
