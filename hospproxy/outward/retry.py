@@ -158,10 +158,12 @@ class Retry:
             tries += 1
             result = await share.tried(exchange, proceed)
             why = safety(result, repeatable=repeatable)
+            if why is RetrySafety.NO:
+                return _ended(result)
             pause = backoff_s(tries, self._settings.base_s, self._settings.cap_s, self._random())
             pause = max(pause, _asked_for_s(result))
             over = tries >= self._settings.max_attempts or self._clock.seconds() + pause >= exchange.deadline
-            if why is RetrySafety.NO or over or not share.another():
+            if over or not share.another():
                 return _ended(result)
             self._meter.count("retries_total", reason=why.value)
             await task.deferLater(self._clock, pause, lambda: None)
@@ -188,8 +190,11 @@ class _Share:
         :raise ProxyError: no slot, or HOSP is down; nothing reached HOSP.
         """
         before = exchange.last_attempt.sent_at
+        result: Response | ProxyError
         try:
-            result = await _tried(exchange, proceed)
+            result = await proceed(exchange)
+        except (NotSent, FailedAfterSending, BadAnswer) as error:
+            result = error
         except OverCapacity:
             self._over(reached=False)
             raise
@@ -220,13 +225,6 @@ class _Share:
 def _asked_for_s(result: Response | ProxyError) -> float:
     """Seconds from HOSP's Retry-After; 0.0 if there is none."""
     return retry_after_s(result.headers) or 0.0 if isinstance(result, Response) else 0.0
-
-
-async def _tried(exchange: Identified, proceed: Proceed) -> Response | ProxyError:
-    try:
-        return await proceed(exchange)
-    except (NotSent, FailedAfterSending, BadAnswer) as error:
-        return error
 
 
 def _ended(result: Response | ProxyError) -> Response:

@@ -130,8 +130,9 @@ class Gate:
             self._queue.admit(ticket)
             self._probes[ticket] = None
             self._probed_at = self._clock.seconds()
-        else:
-            await self._place(ticket)
+        elif (turn := self._place(ticket)) is not None:
+            self._places.changed()
+            await turn
         return await self._attempt(exchange, proceed, ticket)
 
     def inherit(self, sent: Iterable[float], longest_s: float | None = None) -> None:
@@ -180,8 +181,8 @@ class Gate:
             useful_until -= self._estimate.reserve_s(max(0.0, exchange.deadline - now))
         return self._queue.ticket(exchange.priority, useful_until, exchange.credentials, now)
 
-    async def _place(self, ticket: Ticket) -> None:
-        """Take a slot, or wait for one."""
+    def _place(self, ticket: Ticket) -> Deferred[None] | None:
+        """Take a slot, or wait for one: the result fires when the request gets it; None: it has it."""
         now = self._clock.seconds()
         if self.state is BreakerState.OPEN:
             raise self._away()
@@ -190,13 +191,11 @@ class Gate:
         refusal, pushed_out = self._queue.enter(ticket, now)
         if refusal is not None:
             raise self._refused(ticket, refusal)
-        # Register the waiter before the callbacks below: what they do may already give this request its slot.
+        # Before the callbacks below: what they do may already give this request its slot.
         turn = self._turn(ticket) if ticket.standing is TicketState.WAITING else None
         if pushed_out is not None:
             self._turn_away(pushed_out, self._refused(pushed_out, SlotRefusal.PUSHED_OUT))
-        if turn is not None:
-            self._places.changed()
-            await turn
+        return turn
 
     def _in_vain(self, ticket: Ticket, now: float) -> bool:
         ahead = self._queue.ahead_of(ticket, now)
@@ -367,7 +366,7 @@ class Gate:
         A request that gets a slot may fail and leave while this method is still running. The nested call then returns
         at once and leaves the rest to the outer call; otherwise a long queue would become a deep stack.
         """
-        if self._letting_in:
+        if self._letting_in or not self._queue.waiting:
             return
         self._letting_in = True
         try:

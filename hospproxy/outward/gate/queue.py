@@ -137,6 +137,8 @@ class Queue:
 
     :param limit: number of slots at HOSP. It may change at any time; requests that hold a slot then keep it.
     :param max_waiting: maximum number of waiting requests; half of them may be surplus.
+    :ivar waiting: number of waiting requests, over all priorities.
+    :ivar surplus_waiting: how many of them belong to a surge.
     :ivar surge: tells which requests are surplus.
     """
 
@@ -148,16 +150,8 @@ class Queue:
         self._usual: dict[Priority, FairQueue] = {priority: FairQueue() for priority in sorted(Priority)}
         self._surplus: dict[Priority, FairQueue] = {priority: FairQueue() for priority in sorted(Priority)}
         self._both = 0
-
-    @property
-    def waiting(self) -> int:
-        """Number of waiting requests, over all priorities."""
-        return sum(map(len, self._usual.values())) + self.surplus_waiting
-
-    @property
-    def surplus_waiting(self) -> int:
-        """Number of waiting requests that belong to a surge."""
-        return sum(map(len, self._surplus.values()))
+        self.waiting = 0
+        self.surplus_waiting = 0
 
     @property
     def full(self) -> bool:
@@ -239,6 +233,7 @@ class Queue:
             self.leave(pushed_out)
         ticket.turn = now + HEAD_START_S[ticket.priority]
         self._lines(ticket)[ticket.priority].add(ticket)
+        self._count(ticket, 1)
         ticket.standing = TicketState.WAITING
         return None, pushed_out
 
@@ -248,6 +243,7 @@ class Queue:
             self.in_flight -= 1
         elif ticket.standing is TicketState.WAITING:
             self._lines(ticket)[ticket.priority].remove(ticket)
+            self._count(ticket, -1)
         ticket.standing = TicketState.OUT
 
     def next(self, now: float) -> Ticket | None:
@@ -255,12 +251,10 @@ class Queue:
 
         The ticket then holds a slot, or is out if its deadline passed while it waited.
         """
-        if self.in_flight >= self.limit:
+        if self.in_flight >= self.limit or not self.waiting:
             return None
-        lines = self._whose_turn()
-        if not lines:
-            return None
-        ticket = min(lines, key=lambda line: line.oldest.turn).take()
+        ticket = min(self._whose_turn(), key=lambda line: line.oldest.turn).take()
+        self._count(ticket, -1)
         if ticket.deadline <= now:
             ticket.standing = TicketState.OUT
         else:
@@ -271,6 +265,11 @@ class Queue:
         """Give the ticket a slot, ahead of the queue and regardless of the limit."""
         self.in_flight += 1
         ticket.standing = TicketState.IN
+
+    def _count(self, ticket: Ticket, change: int) -> None:
+        self.waiting += change
+        if ticket.surplus:
+            self.surplus_waiting += change
 
     def _whose_turn(self) -> list[FairQueue]:
         usual = [line for line in self._usual.values() if line]
