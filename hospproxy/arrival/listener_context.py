@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
 from ..exchange.words import Handshake
@@ -105,5 +105,5 @@ class ListenerContext:
         version: tuple[int, int] = (1, 1),
     ) -> Client:
         """Return the client, as ``TrustedProxies.identify`` does, with Via; leave out what could not be read."""
-        client = self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
-        return evolve(client, via=received_via(fields.all(b"via"), version))
+        via = received_via(fields.all(b"via"), version)
+        return self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced, via=via)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -17,6 +15,7 @@ from ..http.errors import NothingCached, ProxyError, Unauthorized
 from ..http.messages import Identity, Origin, Response
 from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
+from ..keys.mac import Mac
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
 from ..process.single_flight import SingleFlight
@@ -81,7 +80,7 @@ class IdentityCheck:
         self._lookup = contract.operation(self._rule.operation)
         self._accounts = accounts
         self._ask = ask
-        self._key = key
+        self._mac = Mac(key)
         self._accepted = accepted
         self._refusals = NoRefusalCache() if refusals is None else refusals
         self._meter = meter
@@ -185,7 +184,7 @@ class IdentityCheck:
         call = Call(
             given.operation, given.path, given.query, given.document, given.accept, credentials.canonical
         )
-        return _Claim(exchange, call, hmac.digest(self._key, credentials.canonical, hashlib.sha256))
+        return _Claim(exchange, call, self._mac.of(credentials.canonical))
 
     async def _find_out(self, claim: _Claim) -> Identity | Response:
         """Ask HOSP who these credentials belong to; equal questions at the same time are asked once.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import enum
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -32,8 +33,13 @@ class MissingField(enum.Enum):
     GONE = "gone"
 
 
-_Known = tuple[float, Mapping[str, Value]]
+_UNKNOWN: Final = MissingField.UNKNOWN
+_Values = tuple[Value | MissingField, ...]
+_Known = tuple[float, _Values]
 """Monotonic seconds at which a record was seen, and its fields."""
+
+_SHORT_TYPES = frozenset({int, type(None)})
+"""Types whose values are kept without a look at their length."""
 
 
 def watched(contract: Contract, rules: tuple[Permission, ...]) -> dict[str, frozenset[str]]:
@@ -110,11 +116,10 @@ class Knowledge:
                 self._note_change(key)
             elif changed and began is not None and began <= changed.get(key, -math.inf):
                 continue
-            before = known.get(key)
+            before = known.pop(key, None)
             if before is None or before[1] != values:
                 self.version += 1
             known[key] = (now, values)
-            known.move_to_end(key)
         while len(known) > self._most:
             known.popitem(last=False)
 
@@ -124,7 +129,10 @@ class Knowledge:
         if reader is None or body.lstrip()[:1] != b"{":
             return None
         found = reader.records(body)
-        return found[0][1] if found else None
+        if not found:
+            return None
+        values = zip(reader.names, found[0][1], strict=True)
+        return {name: value for name, value in values if not isinstance(value, MissingField)}
 
     def recall(
         self, resource: str, record_id: str, name: str, max_age_s: float | None = None
@@ -140,7 +148,8 @@ class Knowledge:
         too_old = max_age_s is not None and self._clock.seconds() - at > max_age_s
         if too_old or (max_age_s is not None and at <= self._all_changed):
             return MissingField.UNKNOWN
-        return values.get(name, MissingField.UNKNOWN)
+        names = self._readers[resource].names
+        return values[names.index(name)] if name in names else MissingField.UNKNOWN
 
     def forget(self, resource: str | None, record_id: str | None) -> None:
         """Forget a record that is being changed."""
@@ -161,18 +170,26 @@ class Knowledge:
 
 
 class _ResponseReader:
-    """Decodes the watched fields and skips all others."""
+    """Takes the watched fields of records, and skips all others.
+
+    :ivar names: the fields in the order of the values; the id comes first.
+    """
 
     def __init__(self, id_field: str, fields: frozenset[str]) -> None:
-        self._names = {"id": id_field, **{f"field{n}": name for n, name in enumerate(sorted(fields))}}
-        self._id_field = id_field
-        self._fields = tuple(self._names.values())
-        members = [(name, Any, msgspec.UNSET) for name in self._names]
-        shape: Any = msgspec.defstruct("Record", members, rename=self._names)
+        self.names = (id_field, *sorted(fields - {id_field}))
+        take = itemgetter(*self.names)
+        self._usual: Callable[[Any], tuple[Any, ...]] = (
+            take if fields - {id_field} else lambda row: (take(row),)
+        )
+        members = {f"field{place}": name for place, name in enumerate(self.names)}
+        shape: Any = msgspec.defstruct(
+            "Record", [(member, Any, _UNKNOWN) for member in members], rename=members
+        )
+        self._members = tuple(members)
         self._one = msgspec.json.Decoder(shape)
         self._many = msgspec.json.Decoder(list[shape])
 
-    def records(self, body: bytes) -> list[tuple[str, dict[str, Value]]]:
+    def records(self, body: bytes) -> list[tuple[str, _Values]]:
         """Return ids and fields of the records in a JSON object or list; nothing for any other content."""
         try:
             if body.lstrip()[:1] == b"[":
@@ -181,32 +198,32 @@ class _ResponseReader:
                 found = [self._one.decode(body)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return []
-        return [(str(one.id), self._values(one)) for one in found if _short(one.id) and one.id is not None]
+        return _kept([tuple([getattr(one, member) for member in self._members]) for one in found])
 
-    def rows(self, document: Json) -> list[tuple[str, dict[str, Value]]]:
+    def rows(self, document: Json) -> list[tuple[str, _Values]]:
         """``records``, of a document that is decoded already."""
-        found = []
-        for row in document if isinstance(document, list) else (document,):
-            if not isinstance(row, dict):
+        rows = document if isinstance(document, list) else [document]
+        try:
+            taken = [self._usual(row) for row in rows]
+        except (KeyError, TypeError):  # an element that is no record, or one that lacks a field
+            if not all(isinstance(row, dict) for row in rows):
                 return []
-            number = row.get(self._id_field)
-            if type(number) is int or (number is not None and _short(number)):
-                values = {}
-                for name in self._fields:
-                    value = row.get(name, msgspec.UNSET)
-                    if type(value) is int or _short(value):
-                        values[name] = value
-                found.append((str(number), values))
-        return found
+            taken = [tuple([row.get(name, _UNKNOWN) for name in self.names]) for row in rows]
+        if {type(value) for values in taken for value in values} <= _SHORT_TYPES:
+            return [(str(values[0]), values) for values in taken if values[0] is not None]
+        return _kept(taken)
 
-    def _values(self, record: Any) -> dict[str, Value]:
-        given = {name: getattr(record, member) for member, name in self._names.items()}
-        return {name: value for name, value in given.items() if _short(value)}
+
+def _kept(taken: list[tuple[Any, ...]]) -> list[tuple[str, _Values]]:
+    """The ids of records, and their values; those that are too long count as unknown."""
+    return [
+        (str(values[0]), tuple([value if _short(value) else _UNKNOWN for value in values]))
+        for values in taken
+        if values[0] is not None and _short(values[0])
+    ]
 
 
 def _short(value: object) -> bool:
-    if type(value) is int:
-        return True
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return True
     return isinstance(value, str) and len(value) <= _LONGEST

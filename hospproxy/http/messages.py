@@ -74,20 +74,27 @@ class Headers:
         :param fields: in the order in which they follow the others.
         :param without: names of fields to drop.
         """
-        kept = self.without(*without, *(name for name, _ in fields))
-        made = Headers(kept.pairs + fields)
-        first = dict(kept._first or kept._indexed())
-        for name, value in fields:
-            first.setdefault(name.lower(), value)
-        object.__setattr__(made, "_first", first)
+        first = dict(self._first or self._indexed())
+        added = _first_of(fields)
+        dropped = {lower for lower in (*added, *[name.lower() for name in without]) if lower in first}
+        pairs = self.pairs
+        if dropped:
+            pairs = tuple([pair for pair in pairs if pair[0].lower() not in dropped])
+            for lower in dropped:
+                del first[lower]
+        made = Headers(pairs + fields)
+        object.__setattr__(made, "_first", first | added)
         return made
 
     def _indexed(self) -> dict[bytes, bytes]:
-        first: dict[bytes, bytes] = {}
-        for name, value in self.pairs:
-            first.setdefault(name.lower(), value)
+        first = _first_of(self.pairs)
         object.__setattr__(self, "_first", first)
         return first
+
+
+def _first_of(pairs: tuple[tuple[bytes, bytes], ...]) -> dict[bytes, bytes]:
+    """The first value of each field, by its lower-cased name."""
+    return {name.lower(): value for name, value in reversed(pairs)}
 
 
 @frozen(slots=True)

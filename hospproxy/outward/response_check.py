@@ -95,7 +95,7 @@ def safe_names(more: frozenset[bytes]) -> frozenset[bytes]:
 
 def known_fields(headers: Headers, names: frozenset[bytes]) -> Headers:
     """Drop the response fields that do not have one of these names (``safe_names``)."""
-    kept = tuple(pair for pair in headers.pairs if pair[0].lower() in names)
+    kept = tuple([pair for pair in headers.pairs if pair[0].lower() in names])
     return headers if len(kept) == len(headers.pairs) else Headers(kept)
 
 

@@ -244,7 +244,7 @@ def _action(exchange: Exchange, operation: Operation | None, answer: Answer) -> 
 
 def status_of(answer: Answer) -> int | None:
     """The status that the client gets; None if it gets none."""
-    if isinstance(answer, Response | ProxyError):
+    if isinstance(answer, (Response, ProxyError)):
         return answer.status
     if answer is None or isinstance(answer, CancelledError):
         return None

@@ -114,6 +114,7 @@ class TrustedProxies:
         new_id: Callable[[], str],
         *,
         announced: str | None = None,
+        via: str = "",
     ) -> Client:
         """Determine the client of a request.
 
@@ -125,10 +126,11 @@ class TrustedProxies:
         :param announced: source address from a PROXY header of a listed sender. It is the next hop: if it is a
             trusted proxy too, its fields are believed in turn. "": the header gave no address, so we do not know who
             set the fields. None: there was no header.
+        :param via: for ``Client.via``.
         """
         nearest, through = (announced, (peer,)) if announced else (peer, ())
         if not self.believes(peer, announced):
-            return Client(peer, nearest, through, scheme, host, new_id())
+            return Client(peer, nearest, through, scheme, host, new_id(), via=via)
         if self.address_field == "forwarded":
             hops = list(forwarded_hops(fields.all(b"forwarded"), MAX_HOPS))
         else:
@@ -143,6 +145,7 @@ class TrustedProxies:
             scheme=told or scheme,
             host=host,
             request_id=believed_id(fields.all(b"x-request-id")) or new_id(),
+            via=via,
         )
 
     def _follow(self, nearest: str, hops: Iterable[ForwardedHop]) -> tuple[str, tuple[str, ...], str]:

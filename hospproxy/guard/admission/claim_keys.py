@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -11,6 +9,7 @@ from typing import Final
 from attrs import field, frozen
 
 from ...arrival.front.trust import source_of
+from ...keys.mac import Mac
 from ..credentials import Credentials
 
 MAX_NAME: Final = 256
@@ -45,6 +44,16 @@ class ClaimKeys:
 
     credentials: bytes = field(repr=False)
     names: bytes = field(repr=False)
+    _of_credentials: Mac = field(init=False, repr=False, eq=False)
+    _of_names: Mac = field(init=False, repr=False, eq=False)
+
+    @_of_credentials.default
+    def _under_credentials(self) -> Mac:
+        return Mac(self.credentials)
+
+    @_of_names.default
+    def _under_names(self) -> Mac:
+        return Mac(self.names)
 
     def attempt(self, address: str, credentials: Credentials) -> LoginAttempt:
         """Return the keys of a claim. Names that look alike (case, compatibility forms) count as one account."""
@@ -52,7 +61,7 @@ class ClaimKeys:
         return LoginAttempt(
             self.address(address),
             self._of(b"account ", name),
-            hmac.digest(self.credentials, credentials.canonical, hashlib.sha256),
+            self._of_credentials.of(credentials.canonical),
             credentials.name,
         )
 
@@ -61,4 +70,4 @@ class ClaimKeys:
         return self._of(b"address ", _source(address))
 
     def _of(self, kind: bytes, text: str) -> bytes:
-        return hmac.digest(self.names, kind + text.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        return self._of_names.of(kind + text.encode("utf-8", "surrogatepass"))

@@ -191,7 +191,11 @@ def _highest(numbers: list[Id]) -> int:
 
 def _ids(document: Any, field: str) -> list[Id]:
     rows = document if isinstance(document, list) else [document]
-    found: list[Any] = [row.get(field) for row in rows if isinstance(row, dict)]
+    found: list[Any]
+    try:
+        found = [row[field] for row in rows]
+    except (KeyError, TypeError):  # an element that is no record, or one without an id
+        found = [row.get(field) for row in rows if isinstance(row, dict)]
     if set(map(type, found)) == {int}:
         return found
     return [number for number in found if isinstance(number, (int, str)) and not isinstance(number, bool)]
