@@ -26,7 +26,7 @@ from .deferred_body import DeferredBody
 from .fields import Framing
 from .flow_control import FlowControl, say_early
 from .front.trust import display_address
-from .head import HeadFinder, RequestHead, parse_head
+from .head import HeadFinder, HeadReader, RequestHead
 from .limits import MAX_PIPELINED_BYTES
 from .line import HeadRefused
 from .lingering_close import LingeringClose
@@ -60,7 +60,7 @@ class Http1Protocol(SupervisedConnection):
         self._scheme = "https" if plain is None else "http"
         self._peer = ""
         self._buffer = bytearray()
-        self._finder = HeadFinder(house.limits)
+        self._finder, self._reader = HeadFinder(house.limits), HeadReader()
         self._state = State.NEW
         self._pace = ClientDeadline(house.clock, house.limits)
         self._request = _NO_REQUEST
@@ -181,7 +181,7 @@ class Http1Protocol(SupervisedConnection):
                 return False
             if self._takes_shortcut(data):
                 return True
-            head = parse_head(data, self._house.limits)
+            head = self._reader.read(data, self._house.limits)
         except HeadRefused as error:
             self._refuse(self._known(error.known), error)
             return True

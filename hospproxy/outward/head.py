@@ -126,7 +126,7 @@ def parse_head(raw: bytes) -> ResponseHead:
         names = [name.lower() for name, _ in fields]
         _check_fields(fields, names)
         length, chunked = _framing(minor, status, fields, names)
-        tokens = _tokens(fields, names, b"connection")
+        tokens = _tokens(fields, names, b"connection") if b"connection" in names else _NONE
         last = b"close" in tokens or (minor == 0 and b"keep-alive" not in tokens)
         if length is None and not chunked and not last:
             # By RFC 9112 §6.3 the body would be everything until the close. A server that keeps the connection open but
@@ -163,7 +163,7 @@ def _check_fields(fields: list[tuple[bytes, bytes]], names: list[bytes]) -> None
         for name in _ONCE:
             if names.count(name) > 1:
                 raise ValueError(f"{name.decode()} given twice")
-    if _tokens(fields, names, b"content-encoding") - {b"identity"}:
+    if b"content-encoding" in names and _tokens(fields, names, b"content-encoding") - {b"identity"}:
         # The proxy asked for identity (RFC 9110 §12.5.3). It can neither parse nor safely cache an encoded body.
         raise ValueError("an encoded body")
 
@@ -175,7 +175,7 @@ def _framing(
     codings = _values(fields, names, b"transfer-encoding")
     said = _values(fields, names, b"content-length")
     lengths = {part.strip(b" \t") for value in said for part in value.split(b",")}
-    if any(not _LENGTH.fullmatch(length) for length in lengths) or len(lengths) > 1:
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise ValueError("an invalid Content-Length")
     if codings and (minor == 0 or lengths or [coding.lower() for coding in codings] != [b"chunked"]):
         raise ValueError("a Transfer-Encoding that leaves the length unclear")

@@ -1,0 +1,63 @@
+"""What a connection remembers of its last head changes nothing about the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.arrival.head import HeadReader, RequestHead, parse_head
+from hospproxy.arrival.line import HeadRefused
+from hospproxy.options.arrival_section import ArrivalSettings
+
+LIMITS = ArrivalSettings(max_head_bytes=2048, max_target_bytes=512, max_fields=20)
+
+LINES = (
+    b"GET / HTTP/1.1", b"GET /patients?hospital_id=1 HTTP/1.1", b"GET /patients/1.json HTTP/1.0",
+    b"GET http://a.example/ HTTP/1.1", b"GET http://b.example/ HTTP/1.1", b"GET /%41 HTTP/1.1", b"GET /% HTTP/1.1",
+    b"GET /a HTTP/2.0", b"GET * HTTP/1.1", b"OPTIONS * HTTP/1.1", b"HEAD /patients HTTP/1.1", b"POST /notes HTTP/1.1",
+    b"GET  / HTTP/1.1", b"GET //a/../b HTTP/1.1", b"GET /" + b"a" * 600 + b" HTTP/1.1",
+)  # fmt: skip
+FIELDS = (
+    b"", b"Host: a.example\r\n", b"Host: a.example\r\nAuthorization: Basic YTpi\r\n",
+    b"Host: a.example\r\nConnection: close\r\n", b"Host: a.example\r\nContent-Length: 5\r\n",
+    b"Host: a.example\r\nHost: a.example\r\n", b"Host: a.example\r\nExpect: 100-continue\r\n",
+    b"Host: a.example\r\nTransfer-Encoding: chunked\r\n", b"Host: a.example\r\nUpgrade: h2c\r\n",
+    b"Host : a.example\r\n", b"Host: a.example\r\nVia: 1.1 b\r\n",
+)  # fmt: skip
+
+
+def read(reading: Callable[[bytes, ArrivalSettings], RequestHead], data: bytes) -> object:
+    """The head, or why it is refused."""
+    try:
+        return reading(data, LIMITS)
+    except HeadRefused as error:
+        return error.status, error.detail, error.field, error.known
+
+
+class HeadReaderTests(SynchronousTestCase):
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(FIELDS)), min_size=2, max_size=8))
+    def test_what_came_before_makes_no_difference(self, heads: list[tuple[bytes, bytes]]) -> None:
+        reader = HeadReader()
+        for line, fields in heads:
+            data = line + b"\r\n" + fields + b"\r\n"
+            self.assertEqual(read(reader.read, data), read(parse_head, data))
+
+    def test_every_line_after_every_line(self) -> None:
+        for fields in FIELDS:
+            for first in LINES:
+                for second in LINES:
+                    reader = HeadReader()
+                    read(reader.read, first + b"\r\n" + fields + b"\r\n")
+                    data = second + b"\r\n" + fields + b"\r\n"
+                    self.assertEqual(read(reader.read, data), read(parse_head, data), (first, data))
+
+    def test_equal_fields_are_read_once(self) -> None:
+        reader, fields = HeadReader(), b" HTTP/1.1\r\nHost: a.example\r\n\r\n"
+        first = reader.read(b"GET /a" + fields, LIMITS)
+        second = reader.read(b"GET /b?c=d" + fields, LIMITS)
+        self.assertIs(first.headers, second.headers)
+        self.assertEqual((second.line.path, second.line.query), (b"/b", b"c=d"))
