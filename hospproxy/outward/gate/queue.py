@@ -179,6 +179,7 @@ class Queue:
                     line.remove(ticket)
                     ticket.surplus = True
                     self._surplus[priority].add(ticket)
+                    self.surplus_waiting += 1
 
     def _lines(self, ticket: Ticket) -> dict[Priority, FairQueue]:
         return self._surplus if ticket.surplus else self._usual
