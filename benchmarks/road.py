@@ -247,8 +247,8 @@ def client_of(trial: str, folder: Path) -> Client:
         parts = assembly.assemble(settings, loop, MasterKey(bytes(range(32))), host=host)
     finally:
         assembly.journal_for = before
-    house = ListenerContext(handler=parts.chain, clock=loop, limits=settings.arrival, meter=parts.metrics)
-    return Client(loop, Http1Factory(house, PlainPolicy(PlainHttpMode.SERVE, 443)))
+    context = ListenerContext(handler=parts.chain, clock=loop, limits=settings.arrival, meter=parts.metrics)
+    return Client(loop, Http1Factory(context, PlainPolicy(PlainHttpMode.SERVE, 443)))
 
 
 def spent_us(client: Client, script: Iterator[bytes], many: int) -> float:

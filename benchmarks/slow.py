@@ -114,17 +114,17 @@ class Attack:
 class Users:
     """Normal users, each with a request about every THINK_S seconds, until cancelled.
 
-    :param house: the proxy that they use.
+    :param target: the proxy that they use.
     """
 
     def __init__(self, target: Proxy) -> None:
-        self._house = target
+        self._target = target
         self._numbers = itertools.count()
         self.seen = Seen()
 
     async def work(self) -> None:
         """Run all users."""
-        trusted = ssl.create_default_context(cafile=self._house.certificate)
+        trusted = ssl.create_default_context(cafile=self._target.certificate)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=USERS, ssl=trusted),
             headers={"Authorization": aiohttp.encode_basic_auth("staff1", "password1")},
@@ -140,7 +140,7 @@ class Users:
             )
             seen, began = self.seen, time.monotonic()
             try:
-                async with session.get(self._house.url + path) as answer:
+                async with session.get(self._target.url + path) as answer:
                     await answer.read()
                     if answer.status != 200:
                         seen.failed.append(f"{path}: {answer.status}")

@@ -21,11 +21,11 @@ class Readers:
     """Slow readers, each reading a byte now and then. Small segments keep the kernel from buffering the response for
     them.
 
-    :param house: the proxy that they use.
+    :param target: the proxy that they use.
     """
 
     def __init__(self, target: Proxy, count: int) -> None:
-        self._house = target
+        self._target = target
         self._count = count
         self._open: list[ssl.SSLSocket] = []
 
@@ -40,8 +40,8 @@ class Readers:
 
     def begin(self, path: str) -> None:
         """Connect and send the request, one client after the other (blocks)."""
-        context = ssl.create_default_context(cafile=self._house.certificate)
-        parts = urlsplit(self._house.url)
+        context = ssl.create_default_context(cafile=self._target.certificate)
+        parts = urlsplit(self._target.url)
         for _ in range(self._count):
             plain = socket.socket()
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)

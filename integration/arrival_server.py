@@ -54,9 +54,9 @@ class ArrivalRig:
         self.state = state
         self.handler = handler or Recorder()
         self.handler.clock = reactor
-        self.house = ListenerContext(handler=self.handler, clock=reactor, limits=limits or in_short(LIMITS))
+        self.context = ListenerContext(handler=self.handler, clock=reactor, limits=limits or in_short(LIMITS))
         values = [Listener("https://127.0.0.1:0"), Listener("http://127.0.0.1:0", plain="serve")]
-        self.listeners = Listeners(values, self.house, state)
+        self.listeners = Listeners(values, self.context, state)
         self.listeners.listen(reactor)
         self.secure_port, self.plain_port = (port for _, port in self.listeners.addresses())
         self.logged: list[dict[str, Any]] = []

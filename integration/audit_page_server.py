@@ -130,8 +130,8 @@ def serve_page(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | N
     login = LogIn(folder / "audit-users", passwords, reactor, lambda name: "00" * 32, 300.0)
     pages = Pages(reader, rendering, lambda: NOW, AuditPageSettings(rows=25, report_rows=200))
     page = AuditPage(pages, login, AuditLooks(lambda name: "00" * 32), journal, reactor, lambda: NOW)
-    house = ListenerContext(handler=Admin(Health(), Metrics("demo"), page), clock=reactor, wall=lambda: NOW)
-    listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], house, folder)
+    context = ListenerContext(handler=Admin(Health(), Metrics("demo"), page), clock=reactor, wall=lambda: NOW)
+    listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], context, folder)
     listeners.listen(reactor)
     host, bound = listeners.addresses()[0]
     return ServedPage(f"http://{host}:{bound}", listeners, journal, (passwords, rendering))

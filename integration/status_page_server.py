@@ -83,8 +83,8 @@ def serve_status(reactor: Any, folder: Path, port: int = 0, *, hostile: str = ""
     about = About("0.1.0", 2, 5, 512, True, OptionsState(4, wall() - 5430.0, wall() - 600.0))
     health = Health({"journal": lambda: hostile or None})
     page = StatusPage(recorder, about, health.reasons, wall)
-    house = ListenerContext(handler=Admin(health, meter, status=page), clock=reactor, wall=wall)
-    listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], house, folder)
+    context = ListenerContext(handler=Admin(health, meter, status=page), clock=reactor, wall=wall)
+    listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], context, folder)
     listeners.listen(reactor)
     host, bound = listeners.addresses()[0]
     return ServedStatus(f"http://{host}:{bound}", listeners, worker, recorder)

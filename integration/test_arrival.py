@@ -75,8 +75,8 @@ async def test_corpus(make_rig: Any, secure: bool) -> None:
         for r in rig.handler.handled
     )
     assert handled == passed
-    await rig.until(lambda: len(rig.house.connections) == 0)
-    assert rig.house.budget.used == 0
+    await rig.until(lambda: len(rig.context.connections) == 0)
+    assert rig.context.budget.used == 0
 
 
 @both
@@ -109,9 +109,9 @@ async def test_a_client_that_does_not_read(make_rig: Any, secure: bool) -> None:
     await rig.until(lambda: len(caller.received) > 0)
     caller.transport.pauseProducing()
     caller.say(get(b"/2"))
-    await rig.until(lambda: rig.house.budget.used > 0)
-    await rig.until(lambda: len(rig.house.connections) == 0)
-    assert rig.house.budget.used == 0
+    await rig.until(lambda: rig.context.budget.used > 0)
+    await rig.until(lambda: len(rig.context.connections) == 0)
+    assert rig.context.budget.used == 0
     caller.transport.abortConnection()
     await caller.ended
 
@@ -176,7 +176,7 @@ async def test_a_client_that_resets(make_rig: Any) -> None:
                 connection.sendall(data)
 
     await deferToThread(talk)
-    await rig.until(lambda: len(rig.house.connections) == 0)
+    await rig.until(lambda: len(rig.context.connections) == 0)
 
 
 @pytest_twisted.ensureDeferred
@@ -224,9 +224,9 @@ async def test_stopping(make_rig: Any, secure: bool) -> None:
 async def test_stopping_costs_no_client_its_first_request(make_rig: Any, secure: bool) -> None:
     rig = make_rig()
     fresh = await rig.call(secure=secure)
-    await rig.until(lambda: len(rig.house.connections) == 1)
+    await rig.until(lambda: len(rig.context.connections) == 1)
     stopped = rig.listeners.stop(20)
-    await rig.until(lambda: rig.house.connections.draining)
+    await rig.until(lambda: rig.context.connections.draining)
     fresh.say(get())
     assert await fresh.ended is ConnectionDone
     (received,) = read_answers(bytes(fresh.received), ["GET"])

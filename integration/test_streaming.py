@@ -67,9 +67,9 @@ async def test_no_more_is_made_than_a_client_takes(make_rig: Any, secure: bool) 
     caller.say(get(b"/1"))
     await rig.until(lambda: len(caller.received) > 0)
     caller.transport.pauseProducing()
-    await rig.until(lambda: rig.house.budget.used > 0)
+    await rig.until(lambda: rig.context.budget.used > 0)
     assert source.made < COUNT
-    assert rig.house.budget.used < 10 * len(PIECE)
+    assert rig.context.budget.used < 10 * len(PIECE)
     caller.transport.resumeProducing()
     await rig.until(lambda: bytes(caller.received[-5:]) == b"0\r\n\r\n")
     assert source.closed
@@ -89,7 +89,7 @@ async def test_a_client_that_goes_closes_the_source(make_rig: Any, secure: bool)
     await caller.ended
     await rig.until(lambda: source.closed)
     assert source.made < COUNT
-    await rig.until(lambda: len(rig.house.connections) == 0)
+    await rig.until(lambda: len(rig.context.connections) == 0)
 
 
 @both

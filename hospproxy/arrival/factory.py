@@ -17,17 +17,17 @@ from .plain import PlainPolicy
 class Http1Factory(Factory):
     """Creates the connections of one listener.
 
-    :param house: the state that all listeners share.
+    :param context: the state that all listeners share.
     :param plain: policy of a listener without TLS; None on a TLS listener.
     """
 
     noisy = False
     protocol: type[Http1Protocol] = Http1Protocol
 
-    def __init__(self, house: ListenerContext, plain: PlainPolicy | None = None) -> None:
-        if house.shortcuts is not None:
-            house = evolve(house, shortcuts=house.shortcuts.another())
-        self.house = house
+    def __init__(self, context: ListenerContext, plain: PlainPolicy | None = None) -> None:
+        if context.shortcuts is not None:
+            context = evolve(context, shortcuts=context.shortcuts.another())
+        self.context = context
         self.plain = plain
 
     def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
@@ -35,12 +35,12 @@ class Http1Factory(Factory):
 
         A connection that was accepted before the stop, and whose PROXY header arrives now, has the grace of a drain.
         """
-        connections = self.house.connections
+        connections = self.context.connections
         announced: Any = getattr(addr, "source", None)
-        if len(connections) >= self.house.limits.max_connections:
+        if len(connections) >= self.context.limits.max_connections:
             # Behind a load balancer this is the address from its PROXY header.
-            self.house.tally.hit("max_connections", display_address(announced or getattr(addr, "host", "")))
+            self.context.tally.hit("max_connections", display_address(announced or getattr(addr, "host", "")))
             return None
         if connections.draining and (announced is None or not connections.in_grace):
             return None
-        return self.protocol(self.house, self.plain, announced)
+        return self.protocol(self.context, self.plain, announced)

@@ -48,26 +48,26 @@ _READY: Final = Response(200)
 class Http1Protocol(SupervisedConnection):
     """One connection: reads requests, calls the handler and sends responses; ``connection_state.py`` has its states.
 
-    :param house: the state that all connections share.
+    :param context: the state that all connections share.
     :param plain: policy of its listener; None on a TLS listener.
     :param announced: source address from a PROXY header, "" if the header gives none; None without a header.
     """
 
     def __init__(
-        self, house: ListenerContext, plain: PlainPolicy | None, announced: str | None = None
+        self, context: ListenerContext, plain: PlainPolicy | None, announced: str | None = None
     ) -> None:
-        self._house, self._plain, self._announced = house, plain, announced
+        self._context, self._plain, self._announced = context, plain, announced
         self._scheme = "https" if plain is None else "http"
         self._peer = ""
         self._buffer = bytearray()
-        self._finder, self._reader = HeadFinder(house.limits), HeadReader()
+        self._finder, self._reader = HeadFinder(context.limits), HeadReader()
         self._state = State.NEW
-        self._pace = ClientDeadline(house.clock, house.limits)
+        self._pace = ClientDeadline(context.clock, context.limits)
         self._request = _NO_REQUEST
         self._framing = _LAST  # of that request
         self._decoder: BodyDecoder | None = None
         self._kept_back: DeferredBody | None = None
-        self._held = BudgetShare(house.budget)
+        self._held = BudgetShare(context.budget)
         self._pipelined = 0  # requests in a row that arrived before the response to the one before
         self._handling: Deferred[Response] | Hit | None = None
         self._stream: ResponseStream | None = None
@@ -77,24 +77,24 @@ class Http1Protocol(SupervisedConnection):
     # -- called by the transport
 
     def connectionMade(self) -> None:
-        house, limits = self._house, self._house.limits
+        context, limits = self._context, self._context.limits
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
-        self._shortcuts = house.shortcuts_for(self._peer, self._announced, self._scheme)
-        self._ear = ReadPause(self.transport)
+        self._shortcuts = context.shortcuts_for(self._peer, self._announced, self._scheme)
+        self._read_pause = ReadPause(self.transport)
         self._ending = LingeringClose(
             self.transport, limits, secure=self._plain is None, set_deadline=self._pace.wait
         )
         self._outflow = FlowControl(
-            house.clock, house.budget, limits.write_timeout_s, self._has_room, limits.min_taken_bytes
+            context.clock, context.budget, limits.write_timeout_s, self._has_room, limits.min_taken_bytes
         )
-        if not house.crowd.enter(self, self._announced or self._peer):
+        if not context.address_counts.enter(self, self._announced or self._peer):
             self.abort()
             return
         say_early(self.transport)
         self.transport.registerProducer(self._outflow, True)
         self.transport.setTcpNoDelay(True)
         self._pace.wait(limits.header_timeout_s)
-        house.connections.add(self)
+        context.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         state = self._state
@@ -108,8 +108,8 @@ class Http1Protocol(SupervisedConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self._on(Event.LOST)
-        self._house.connections.discard(self)
-        self._house.crowd.leave(self)
+        self._context.connections.discard(self)
+        self._context.address_counts.leave(self)
         self._outflow.stopProducing()
         self._buffer.clear()
         self._held.read(0)
@@ -132,7 +132,7 @@ class Http1Protocol(SupervisedConnection):
         elif self._state is State.FLUSHING:
             self._finish()
         elif self._state is State.IDLE:
-            self._pace.wait(self._house.limits.keep_alive_s)
+            self._pace.wait(self._context.limits.keep_alive_s)
             self._pump()
 
     # -- requests
@@ -164,11 +164,11 @@ class Http1Protocol(SupervisedConnection):
         blocked, state = self._outflow.blocked, self._state
         if state in states.BEFORE_REQUEST and not self._buffer and not blocked and self._requests_are_over():
             self._close_idle()
-        elif state is State.HEAD and self._house.budget.full:
+        elif state is State.HEAD and self._context.budget.full:
             self._refuse(self._so_far(), spent())
         elif not self._client_done:
             full = len(self._buffer) > MAX_PIPELINED_BYTES
-            self._ear.listen(not full or (state in states.READS and not blocked))
+            self._read_pause.listen(not full or (state in states.READS and not blocked))
         elif state in states.CLIENT_SENDS:  # the request can never become complete (RFC 9112 §8)
             part = "request" if state is State.HEAD else "body"
             self._refuse(self._so_far(), Refused(f"The {part} is cut short."))
@@ -181,7 +181,7 @@ class Http1Protocol(SupervisedConnection):
                 return False
             if self._takes_shortcut(data):
                 return True
-            head = self._reader.read(data, self._house.limits)
+            head = self._reader.read(data, self._context.limits)
         except HeadRefused as error:
             self._refuse(self._known(error.known), error)
             return True
@@ -193,8 +193,8 @@ class Http1Protocol(SupervisedConnection):
 
     def _takes_shortcut(self, head: bytes) -> bool:
         """Answer from memory if this head was seen before; return whether it is being answered."""
-        over = self._client_done or (self._house.connections.draining and self._requests_are_over())
-        alone = not (self._buffer or self._pipelined or over or self._house.budget.full)
+        over = self._client_done or (self._context.connections.draining and self._requests_are_over())
+        alone = not (self._buffer or self._pipelined or over or self._context.budget.full)
         answer = self._shortcuts.answer(head, alone=alone)
         if answer is None:
             return False
@@ -207,7 +207,7 @@ class Http1Protocol(SupervisedConnection):
     def _send_hit(self, hit: Hit) -> None:
         self._handling = None
         if self._state is State.ANSWERING:
-            close = hit.closes or self._house.connections.ending or (self._client_done and not self._buffer)
+            close = hit.closes or self._context.connections.ending or (self._client_done and not self._buffer)
             self._outflow.send_whole(self.transport, hit.content(close=close))
             self._answered(_READY, close)
 
@@ -218,15 +218,15 @@ class Http1Protocol(SupervisedConnection):
             self._pace.head()
         elif not self._buffer and self._state is State.HEAD:
             self._on(Event.HEAD_BLANK)
-            self._pace.wait(self._house.limits.keep_alive_s)
+            self._pace.wait(self._context.limits.keep_alive_s)
 
     def _begin(self, head: RequestHead) -> None:
         """A head is complete: admit the request and start to read its body, if it has one.
 
         :raise ProxyError: the request is refused before it reaches the handler.
         """
-        house, line, framing = self._house, head.line, head.framing
-        client = house.identify(
+        context, line, framing = self._context, head.line, head.framing
+        client = context.identify(
             self._peer, self._announced, self._scheme, head.host, head.fields, line.version
         )
         method = line.method.decode("ascii")
@@ -234,9 +234,9 @@ class Http1Protocol(SupervisedConnection):
         if framing.keep_alive and self._too_many_ahead():
             framing = evolve(framing, keep_alive=False)
         self._framing = framing
-        admit(house, self._plain, line, client)
-        self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))
-        most = house.limits.unknown_body_bytes
+        admit(context, self._plain, line, client)
+        self._decoder = decoder_for(framing, context.handler.body_limit(method, line.path))
+        most = context.limits.unknown_body_bytes
         if self._decoder is None:
             self._hand_over()
         elif most and (framing.expect_continue or (framing.length or 0) > most):
@@ -290,7 +290,7 @@ class Http1Protocol(SupervisedConnection):
 
     def _go_on_reading(self, size: int) -> bool:
         self._pace.body(size)
-        most = self._house.limits.unknown_body_bytes
+        most = self._context.limits.unknown_body_bytes
         if not most or size <= most or self._kept_back is not None:
             return False
         self._keep_back()  # the length of a chunked body is known only while it arrives
@@ -309,7 +309,7 @@ class Http1Protocol(SupervisedConnection):
             self._buffer.clear()
 
     def _handle(self, request: Request) -> None:
-        self._handling = answer = maybeDeferred(self._house.handler.handle, request)
+        self._handling = answer = maybeDeferred(self._context.handler.handle, request)
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
     def _refuse(self, request: Request, error: ProxyError) -> None:
@@ -318,13 +318,13 @@ class Http1Protocol(SupervisedConnection):
         The Deferred is not cancelled when the client disconnects: the audit record is still needed.
         """
         if error.limit:
-            self._house.tally.hit(error.limit, request.client.address)
+            self._context.tally.hit(error.limit, request.client.address)
         self._request = request
         self._read_no_more(Event.REFUSED)
         if self._kept_back is not None and self._kept_back.is_wanted:
             self._kept_back.fail(error)  # the handler has the request already and will answer it
             return
-        answer = maybeDeferred(self._house.handler.refuse, request, error)
+        answer = maybeDeferred(self._context.handler.refuse, request, error)
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
     def _read_no_more(self, why: Event) -> None:
@@ -345,8 +345,8 @@ class Http1Protocol(SupervisedConnection):
             self._read_no_more(Event.BODY_UNWANTED)
         unframed = response.chunks is not None and self._request.version < (1, 1)
         over = unframed or (self._client_done and not self._buffer)
-        close = not self._framing.keep_alive or self._house.connections.ending or over
-        response, pieces = written(self._house, self._request, response, close=close)
+        close = not self._framing.keep_alive or self._context.connections.ending or over
+        response, pieces = written(self._context, self._request, response, close=close)
         self._outflow.send(self.transport, pieces)
         if response.shortcut is not None and close is not self._framing.keep_alive:  # as the request asked
             self._shortcuts.learn(response, pieces)
@@ -378,13 +378,13 @@ class Http1Protocol(SupervisedConnection):
 
     def _answered(self, response: Response, close: bool) -> None:
         """The last byte of a response is handed to the transport."""
-        close = close or self._house.connections.ending
+        close = close or self._context.connections.ending
         self._request = _NO_REQUEST
         self._on(Event.LAST_RESPONSE_WRITTEN if close else Event.RESPONSE_WRITTEN)
         if response.handed_over is not None:
             self._outflow.when_taken(response.handed_over)
         if not close:
-            self._pace.wait(self._house.limits.keep_alive_s)
+            self._pace.wait(self._context.limits.keep_alive_s)
             self._pipelined = self._pipelined + 1 if self._buffer else 0
             if self._buffer or self._client_done:  # otherwise nothing is left to do
                 self._pump()

@@ -43,7 +43,7 @@ class ListenerContext:
     :param new_id: makes request ids.
     :param meter: counts what is refused before it becomes a request.
     :param tally: counts and logs limits that were hit.
-    :param crowd: counts connections per address.
+    :param address_counts: counts connections per address.
     :param shortcuts: answers requests whose head was seen before; each listener has its own.
     """
 
@@ -60,7 +60,7 @@ class ListenerContext:
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
     tally: LimitLog = Factory(lambda self: LimitLog(self.clock, self.limits, self.meter), takes_self=True)
     shortcuts: Shortcuts | None = None
-    crowd: ConnectionCounts = Factory(
+    address_counts: ConnectionCounts = Factory(
         lambda self: ConnectionCounts(self.limits, self.trust, self.tally), takes_self=True
     )
 
@@ -80,8 +80,8 @@ class ListenerContext:
 
         :param shortcuts: most shortcuts.
         """
-        self.limits = self.tally.limits = self.crowd.limits = self.handshakes.limits = limits
-        self.trust = self.crowd.trust = trust
+        self.limits = self.tally.limits = self.address_counts.limits = self.handshakes.limits = limits
+        self.trust = self.address_counts.trust = trust
         self.handshakes.exempt = trust.covers
         self.public_hosts = hosts
         self.budget.limit = limits.body_memory_bytes

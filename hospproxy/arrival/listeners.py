@@ -126,7 +126,7 @@ class Listeners:
     """All listeners of the process. The constructor reads keys and certificates; only ``listen`` binds ports.
 
     :param values: the listeners, in the order of the options.
-    :param house: the state that their connections share.
+    :param context: the state that their connections share.
     :param state_dir: folder of the self-signed certificate, which is made if missing.
     :param names: further names for a self-signed certificate.
     :raise ListenerError: a URL is not usable.
@@ -136,12 +136,12 @@ class Listeners:
     def __init__(
         self,
         values: Sequence[ListenerLike],
-        house: ListenerContext,
+        context: ListenerContext,
         state_dir: Path,
         names: Sequence[str] = (),
     ) -> None:
         self._values = [(value, _Address.of(value.url)) for value in values]
-        self._house = house
+        self._context = context
         self._state_dir = state_dir
         self._names = names
         self._entrances = [self._entrance(value) for value, address in self._values if address.secure]
@@ -169,15 +169,15 @@ class Listeners:
                 inside: Http1Factory
                 factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot satisfy
                 if address.secure:
-                    inside = SecureFactory(self._house, value.hsts_s)
-                    factory = TlsFactory(next(entrances).doorway, inside, self._house.clock)
+                    inside = SecureFactory(self._context, value.hsts_s)
+                    factory = TlsFactory(next(entrances).doorway, inside, self._context.clock)
                 else:
                     policy = PlainPolicy(PlainHttpMode(value.plain), self._https_port())
-                    factory = inside = Http1Factory(self._house, policy)
+                    factory = inside = Http1Factory(self._context, policy)
                 self._factories.append(inside)
                 if value.proxy_protocol:
-                    senders = TrustedProxies(value.proxy_protocol_from or self._house.trust.networks)
-                    factory = ProxyHeaderFactory(factory, self._house, senders)
+                    senders = TrustedProxies(value.proxy_protocol_from or self._context.trust.networks)
+                    factory = ProxyHeaderFactory(factory, self._context, senders)
                     if not value.proxy_protocol_from:
                         self._in_front.append(factory)
                 taken = next(given, None)
@@ -197,23 +197,23 @@ class Listeners:
 
     def _keep_up(self, worker: TaskRunner) -> None:
         """Start the checks of certificate files, ticket keys and expiry, and their metrics."""
-        house, upkeep = self._house, TlsMaintenance(self._entrances, self._house.clock.seconds())
+        context, upkeep = self._context, TlsMaintenance(self._entrances, self._context.clock.seconds())
 
         def look_out() -> None:
-            upkeep.due(house.clock.seconds(), house.wall())
+            upkeep.due(context.clock.seconds(), context.wall())
 
         def count(result: Reload) -> None:
-            house.meter.count("certificate_reloads_total", result=result)
+            context.meter.count("certificate_reloads_total", result=result)
 
         self._renewal = FileRenewal(self._kept, worker, self._renew, count, look_out)
-        self._renewal.start(house.clock, house.limits.certificate_check_s)
+        self._renewal.start(context.clock, context.limits.certificate_check_s)
         for index, entrance in enumerate(self._entrances):
             for place, file in enumerate(entrance.files):
-                house.meter.gauge("certificate_expiry_seconds", self._left(index, place), file=str(file))
+                context.meter.gauge("certificate_expiry_seconds", self._left(index, place), file=str(file))
         look_out()
 
     def _left(self, index: int, place: int) -> Callable[[], float]:
-        return lambda: self._entrances[index].ends()[place][1] - self._house.wall()
+        return lambda: self._entrances[index].ends()[place][1] - self._context.wall()
 
     def _renew(self) -> None:
         for each in self._entrances:
@@ -223,8 +223,8 @@ class Listeners:
         self, limits: ArrivalSettings, trust: TrustedProxies, hosts: PublicHosts, shortcuts: int
     ) -> None:
         """Apply changed options to all listeners; see ``ListenerContext.reload``."""
-        for house in (self._house, *(factory.house for factory in self._factories)):
-            house.reload(limits, trust, hosts, shortcuts)
+        for context in (self._context, *(factory.context for factory in self._factories)):
+            context.reload(limits, trust, hosts, shortcuts)
         for factory in self._in_front:
             factory.senders = TrustedProxies(trust.networks)
 
@@ -248,7 +248,7 @@ class Listeners:
                 each.take(glance)  # an operator asked: do not wait for a second look
             if verdict is not FileVerdict.RENEWED and glance is not None:
                 wrong.append(str(glance.error))
-                self._house.meter.count("certificate_reloads_total", result="failed")
+                self._context.meter.count("certificate_reloads_total", result="failed")
         self._renew()
         if wrong:
             raise CertificateError("; ".join(wrong))
@@ -258,7 +258,7 @@ class Listeners:
         if self._renewal is not None:
             self._renewal.stop()
             self._renewal = None
-        return Deferred.fromCoroutine(stop(self.ports, self._house.connections, deadline_s))
+        return Deferred.fromCoroutine(stop(self.ports, self._context.connections, deadline_s))
 
     def _entrance(self, value: ListenerLike) -> ListenerTls:
         """:raise CertificateError: a certificate, key or CA is not usable."""
@@ -269,7 +269,7 @@ class Listeners:
                 raise ListenerError(
                     f"{value.url}: certificate_file and private_key_file must be set together"
                 )
-            kept.append(kept_pair(pair.certificate_file, pair.private_key_file, self._house.wall))
+            kept.append(kept_pair(pair.certificate_file, pair.private_key_file, self._context.wall))
             files.append(pair.certificate_file)
         if not kept:
             kept.append(WatchedFiles((), self._self_signed))
@@ -284,14 +284,14 @@ class Listeners:
         return kept_authorities(value.client_ca_file)
 
     def _self_signed(self) -> CertificatePair:
-        now = datetime.datetime.fromtimestamp(self._house.wall(), datetime.UTC)
+        now = datetime.datetime.fromtimestamp(self._context.wall(), datetime.UTC)
         return self_signed(self._state_dir, self._hosts(), now)
 
     def _hosts(self) -> Iterable[str]:
         """Names for the self-signed certificate: each listener's host, the public hosts, and ``names``."""
         for _, address in self._values:
             yield address.host
-        for name in (*sorted(self._house.public_hosts.names), *self._names):
+        for name in (*sorted(self._context.public_hosts.names), *self._names):
             yield without_port(name).strip("[]")
 
     def _https_port(self) -> int:

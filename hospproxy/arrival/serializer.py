@@ -13,19 +13,19 @@ _log = Logger()
 
 
 def written(
-    house: ListenerContext, request: Request, response: Response, *, close: bool
+    context: ListenerContext, request: Request, response: Response, *, close: bool
 ) -> tuple[Response, list[bytes]]:
     """Return the response that is sent, and its bytes.
 
     :param close: the connection closes after this response.
     """
-    to_head, version, wall = request.method == "HEAD", request.version, house.wall()
+    to_head, version, wall = request.method == "HEAD", request.version, context.wall()
     try:
         return response, write_answer(response, to_head=to_head, close=close, version=version, wall=wall)
     except Unwritable as error:
         discard(response)
-        house.tally.unwritable += 1
-        if house.tally.unwritable == 1:
+        context.tally.unwritable += 1
+        if context.tally.unwritable == 1:
             _log.error(
                 "a response could not be serialised ({error}); sent a 500 instead; further ones are not logged",
                 error=error,

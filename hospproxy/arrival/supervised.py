@@ -36,7 +36,7 @@ class SupervisedConnection(Protocol):
     """
 
     transport: Any
-    _house: ListenerContext
+    _context: ListenerContext
     _announced: str | None
     _peer: str
     _scheme: str
@@ -47,7 +47,7 @@ class SupervisedConnection(Protocol):
     _pace: ClientDeadline
     _outflow: FlowControl
     _ending: LingeringClose
-    _ear: ReadPause
+    _read_pause: ReadPause
     _handling: Any
 
     def _on(self, event: Event) -> None:
@@ -70,7 +70,7 @@ class SupervisedConnection(Protocol):
         return self._request if self._state in READS_BODY else self._known(RequestLine())
 
     def _known(self, line: RequestLine) -> Request:
-        client = self._house.identify(self._peer, self._announced, self._scheme)
+        client = self._context.identify(self._peer, self._announced, self._scheme)
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
     def readConnectionLost(self) -> None:
@@ -89,15 +89,15 @@ class SupervisedConnection(Protocol):
 
     def _too_many_ahead(self) -> bool:
         """Whether ``max_pipelined`` requests in a row came without waiting for responses; this is the last then."""
-        limit = self._house.limits.max_pipelined
+        limit = self._context.limits.max_pipelined
         if self._pipelined < limit:
             return False
-        self._house.tally.hit("max_pipelined", self._announced or self._peer)
+        self._context.tally.hit("max_pipelined", self._announced or self._peer)
         return True
 
     def _requests_are_over(self) -> bool:
         """Whether a connection without a request in flight can be closed."""
-        connections = self._house.connections
+        connections = self._context.connections
         in_grace = connections.in_grace and self._state is State.NEW
         return self._client_done or (connections.draining and not in_grace)
 
@@ -108,8 +108,8 @@ class SupervisedConnection(Protocol):
 
     def time_out(self) -> None:
         late = self._outflow.deadline
-        if late is not None and late <= self._house.clock.seconds():
-            self._house.tally.hit("write_timeout_s", self._announced or self._peer)
+        if late is not None and late <= self._context.clock.seconds():
+            self._context.tally.hit("write_timeout_s", self._announced or self._peer)
             self.abort()
         elif self._state in BEFORE_REQUEST:
             self._close_idle()
@@ -137,7 +137,7 @@ class SupervisedConnection(Protocol):
 
     def shed(self) -> None:
         if self._outflow.blocked:
-            self._house.tally.hit("body_memory_bytes", self._announced or self._peer)
+            self._context.tally.hit("body_memory_bytes", self._announced or self._peer)
             self.abort()
         else:
             self._refuse(self._so_far(), spent())
@@ -156,12 +156,12 @@ class SupervisedConnection(Protocol):
     def _finish(self) -> None:
         """Everything is handed to the transport: close once the client has received it."""
         self._on(Event.RESPONSE_TAKEN)
-        self._ear.listen(True)
+        self._read_pause.listen(True)
         self.transport.unregisterProducer()
         self._ending.finish()
 
     def _close_idle(self) -> None:
         self._on(Event.REQUESTS_OVER)
-        self._ear.listen(True)
+        self._read_pause.listen(True)
         self.transport.unregisterProducer()
         self._ending.close_idle()

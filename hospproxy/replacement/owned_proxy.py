@@ -68,20 +68,20 @@ class OwnedProxy:
 
     def in_flight(self, *, shortcuts: bool) -> int:
         services = (*self.earlier, self.service)
-        here = sum(each.house.connections.responding(shortcuts=shortcuts) for each in services)
+        here = sum(each.context.connections.responding(shortcuts=shortcuts) for each in services)
         return here + sum(each.running for each in self.relays)
 
     def pause(self) -> None:
         for port in self._ports():
             port.stopReading()
-        if self.service.house.shortcuts is not None:
-            self.service.house.shortcuts.pause()
+        if self.service.context.shortcuts is not None:
+            self.service.context.shortcuts.pause()
 
     def resume(self) -> None:
         for port in self._ports():
             port.startReading()
-        if self.service.house.shortcuts is not None:
-            self.service.house.shortcuts.resume()
+        if self.service.context.shortcuts is not None:
+            self.service.context.shortcuts.resume()
         self.drop_sockets()
 
     async def close(self) -> None:

@@ -202,7 +202,7 @@ class ReplaceableProxy(Service):
         """Wait until clients have closed their connections, or have left them idle for as long as they may."""
         for service in self._services():
             idle_s = service.settings.arrival.keep_alive_s + service.settings.deadline_s + _MARGIN_S
-            await service.house.connections.run_out(idle_s)
+            await service.context.connections.run_out(idle_s)
         while self._successor is not None and self._successor.channel.open:
             await deferLater(self._reactor, _LOOK_S)  # the process before this one relays through it
         if self._owned is not None and self._owned.service.control is not None:

@@ -122,7 +122,7 @@ class ProxyService(Service):
         master = master_key(settings, host.entropy)
         self.parts = parts = assemble(settings, reactor, master, seat.slot, host, seat.ends)
         new_id = host.tokens(16)
-        house = ListenerContext(
+        context = ListenerContext(
             handler=self.parts.chain,
             clock=reactor,
             limits=within_descriptors(settings.arrival, open_files()),
@@ -136,8 +136,8 @@ class ProxyService(Service):
                 host.entropy(32),
             ),
         )  # fmt: skip
-        self.house = house
-        self.listeners = Listeners(settings.listeners, house, settings.state_dir)
+        self.context = context
+        self.listeners = Listeners(settings.listeners, context, settings.state_dir)
         self.left: list[str] = []
         self._tidying: task.LoopingCall | None = None
         self.health = self._health()
@@ -164,9 +164,9 @@ class ProxyService(Service):
                 replaceable=lambda: self.replaceable,
             )  # fmt: skip
             self._reload_page.reload = self.control.reload
-        parts.metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
-        parts.metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
-        parts.metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
+        parts.metrics.gauge("arrival_connections", lambda: float(len(context.connections)))
+        parts.metrics.gauge("handshakes_open", lambda: float(len(context.handshakes)))
+        parts.metrics.gauge("body_memory_bytes", lambda: float(context.budget.used))
 
     def _health(self) -> Health:
         journal, shared = self.parts.journal, self.parts.shared
@@ -179,7 +179,7 @@ class ProxyService(Service):
                 # Redis being away is not reported: no other worker would do better. A foreign key affects this
                 # machine alone.
                 "redis": lambda: foreign if shared is not None and shared.naming.foreign else None,
-                DRAINING: lambda: "stopping" if self.house.connections.draining else None,
+                DRAINING: lambda: "stopping" if self.context.connections.draining else None,
             }
         )
 

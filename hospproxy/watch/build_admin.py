@@ -54,7 +54,7 @@ def admin_listener(
     :raise CertificateError: its certificate or key, or the CA of its clients, is not usable.
     """
     options = settings.admin
-    house = ListenerContext(
+    context = ListenerContext(
         handler=handler, clock=reactor, limits=LIMITS, trust=trust, wall=host.wall, meter=metrics
     )
     listener = Listener(
@@ -65,4 +65,4 @@ def admin_listener(
         client_ca_file=options.client_ca_file,
         client_certificates="optional" if options.client_ca_file is not None else "off",
     )
-    return Listeners([listener], house, settings.state_dir / "admin", options.reached_as)
+    return Listeners([listener], context, settings.state_dir / "admin", options.reached_as)

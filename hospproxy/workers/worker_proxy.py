@@ -206,7 +206,7 @@ class WorkerProxy:
     async def _run_out(self) -> None:
         """Wait until clients have closed their connections, or have left them idle for as long as they may."""
         for service in self._services():
-            await service.house.connections.run_out(_idle_s(service))
+            await service.context.connections.run_out(_idle_s(service))
         while any(each.open for each in self._incoming):
             await pause(self._reactor, LOOK_S)
         stop_once(self._reactor)

@@ -282,7 +282,7 @@ def faults(stream: Stream, line: Line) -> list[str]:
     left = (
         line.context.budget.used,
         len(line.context.connections),
-        len(line.context.crowd),
+        len(line.context.address_counts),
     )
     if any(left) or line.clock.getDelayedCalls():
         found.append(f"left behind: {left}, {line.clock.getDelayedCalls()}")

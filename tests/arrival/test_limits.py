@@ -70,9 +70,9 @@ class ConnectionLimitTests(LimitCase):
     def test_nothing_is_remembered_of_who_is_gone(self) -> None:
         context = house_of()
         line = self.line(context)
-        self.assertEqual(len(context.crowd), 1)
+        self.assertEqual(len(context.address_counts), 1)
         line.transport.end(ConnectionAborted)
-        self.assertEqual(len(context.crowd), 0)
+        self.assertEqual(len(context.address_counts), 0)
 
     def test_proxies_in_front_are_exempt(self) -> None:
         context = house_of(trust=TrustedProxies.of(["192.0.2.0/24"]), max_connections_per_address=1)

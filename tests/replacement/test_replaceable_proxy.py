@@ -106,8 +106,8 @@ class ReplaceableTests(SynchronousTestCase):
     def build(self, settings: Any, source: Any, seat: Any, lock: Any) -> Any:
         made = mock.Mock()
         made.settings, made.source, made.admin, made.left = settings, source, None, []
-        made.house.connections = FakeConnections()
-        made.house.shortcuts = None
+        made.context.connections = FakeConnections()
+        made.context.shortcuts = None
         made.listeners.ports = []
         made.control.responded = mock.AsyncMock()
         made.listeners.stop = mock.Mock(side_effect=lambda _s: _done())
@@ -138,7 +138,7 @@ class ReplaceableTests(SynchronousTestCase):
         self.assertEqual(self.told[-1], ("MAINPID=4711", "READY=1"))
         self.assertRaises(OSError, os.fstat, self.lock)  # a crash of the new process frees the folder
         self.assertEqual(self.reactor.stopped, 0)
-        self.built[0].house.connections.over.callback(None)
+        self.built[0].context.connections.over.callback(None)
         self.assertEqual(self.reactor.stopped, 1)
         self.successResultOf(self.service.stopService())
         self.built[0].stopService.assert_not_called()  # its parts have ended
@@ -151,7 +151,7 @@ class ReplaceableTests(SynchronousTestCase):
             await responded
 
         self.built[0].control.responded = wait
-        self.built[0].house.connections.over.callback(None)  # nobody is connected
+        self.built[0].context.connections.over.callback(None)  # nobody is connected
         self.replaced()
         self.assertEqual(self.reactor.stopped, 0)
         responded.callback(None)

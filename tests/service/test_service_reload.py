@@ -123,8 +123,8 @@ class ReloadTests(Case):
         self.assertIs(before["IdentityCheck"], after["IdentityCheck"])
 
     def test_what_shortcuts_remember_is_forgotten_and_nothing_old_is_learnt(self) -> None:
-        house, chain = self.service.house, self.service.parts.chain
-        table: Any = house.shortcuts
+        context, chain = self.service.context, self.service.parts.chain
+        table: Any = context.shortcuts
         table._known[b"x"] = object()
         line = chain._line
         self.apply()
@@ -151,14 +151,16 @@ class ReloadTests(Case):
             public_hosts=("hosp.example",),
             cache={"shortcuts": 3},
         )
-        for house in (self.service.house, *(each.house for each in self.service.listeners._factories)):
-            self.assertEqual((house.limits.max_connections, house.limits.keep_alive_s), (7, 99.0))
-            self.assertEqual((house.crowd.limits, house.tally.limits), (house.limits, house.limits))
-            self.assertEqual(house.budget.limit, 1 << 21)
-            self.assertTrue(house.trust.networks and house.crowd.trust is house.trust)
-            self.assertTrue(house.public_hosts.serve("hosp.example"))
-            self.assertFalse(house.public_hosts.serve("other.example"))
-            self.assertEqual(house.shortcuts._most, 3)  # type: ignore[union-attr]
+        for context in (self.service.context, *(each.context for each in self.service.listeners._factories)):
+            self.assertEqual((context.limits.max_connections, context.limits.keep_alive_s), (7, 99.0))
+            self.assertEqual(
+                (context.address_counts.limits, context.tally.limits), (context.limits, context.limits)
+            )
+            self.assertEqual(context.budget.limit, 1 << 21)
+            self.assertTrue(context.trust.networks and context.address_counts.trust is context.trust)
+            self.assertTrue(context.public_hosts.serve("hosp.example"))
+            self.assertFalse(context.public_hosts.serve("other.example"))
+            self.assertEqual(context.shortcuts._most, 3)  # type: ignore[union-attr]
 
     def test_what_cannot_be_prepared_changes_nothing(self) -> None:
         whole = self.service.parts.chain._whole

@@ -77,8 +77,8 @@ class Case(SynchronousTestCase):
 
     def build(self) -> Any:
         made = mock.Mock(settings=SETTINGS, admin=None, running=True)
-        made.house.connections = FakeConnections()
-        made.house.shortcuts = None
+        made.context.connections = FakeConnections()
+        made.context.shortcuts = None
         made.listeners.ports = [mock.Mock(fileno=self.listening.fileno)]
         made.listeners.stop = mock.Mock(side_effect=_done)
         made.stopService = mock.Mock(side_effect=_done)
@@ -102,28 +102,28 @@ class Case(SynchronousTestCase):
 
 class OldWorker(Case):
     def test_it_finishes_what_is_in_flight(self) -> None:
-        self.service.house.connections.in_flight = 1
+        self.service.context.connections.in_flight = 1
         self.proxy.hold(22.0, self.replies.append)
         self.reactor.advance(1.0)
         self.assertEqual(self.replies, [])
-        self.service.house.connections.in_flight = 0
+        self.service.context.connections.in_flight = 0
         self.reactor.advance(0.1)
         self.assertEqual(self.replies, [""])
         self.service.listeners.ports[0].stopReading.assert_called_once_with()
 
     def test_requests_that_do_not_end(self) -> None:
-        self.service.house.connections.in_flight = 1
+        self.service.context.connections.in_flight = 1
         self.proxy.hold(22.0, self.replies.append)
         self.reactor.pump([0.1] * 230)
         self.assertEqual(self.replies, ["1 requests were still in flight after 22 s"])
         self.service.parts.chain.divert.assert_called_with(None)
-        self.service.house.connections.in_flight = 0
+        self.service.context.connections.in_flight = 0
         self.replies.clear()
         self.held()  # the next replacement works
 
     def test_a_replacement_that_is_given_up_lets_requests_go_on(self) -> None:
         for in_flight in (1, 0):
-            self.service.house.connections.in_flight = in_flight
+            self.service.context.connections.in_flight = in_flight
             self.proxy.hold(22.0, self.replies.append)
             self.service.parts.chain.divert.reset_mock()
             self.proxy.release()
@@ -164,7 +164,7 @@ class OldWorker(Case):
         self.assertEqual(len(self.reactor.channels), 1)
         self.assertRaises(OSError, os.fstat, self.lock)  # a crash of the new worker frees the folder
         self.assertEqual(self.reactor.stopped, 0)
-        self.service.house.connections.over.callback(None)
+        self.service.context.connections.over.callback(None)
         self.assertEqual(self.reactor.stopped, 1)
         self.successResultOf(Deferred.fromCoroutine(self.proxy.stop()))
         self.service.stopService.assert_not_called()  # its parts have ended
@@ -223,7 +223,7 @@ class NewWorker(Case):
         self.closing.callback(None)
         with mock.patch.object(worker_proxy.os, "close"):
             self.proxy.leave_to_successor()
-        self.service.house.connections.over.callback(None)
+        self.service.context.connections.over.callback(None)
         self.reactor.advance(1.0)
         self.assertEqual(self.reactor.stopped, 0)
         self.reactor.channels[0].connectionLost()
@@ -258,7 +258,7 @@ class Orphaned(Case):
         self.proxy.orphaned()
         self.assertEqual((self.left, self.reactor.stopped), ([], 0))
         self.assertEqual(len(self.ends_within), 1)
-        self.service.house.connections.over.callback(None)
+        self.service.context.connections.over.callback(None)
         self.assertEqual(self.reactor.stopped, 1)
 
 

@@ -41,13 +41,13 @@ class AnnouncedAddress:
 class RefusalLog:
     """Counts connections that were closed for their PROXY header, and logs some of them.
 
-    :param house: provides the meter and the clock.
+    :param context: provides the meter and the clock.
     """
 
     _log = Logger()
 
-    def __init__(self, house: ListenerContext) -> None:
-        self._house = house
+    def __init__(self, context: ListenerContext) -> None:
+        self._context = context
         self._said: dict[str, float] = {}  # keyed by reason; there are three
         self._kept_back: dict[str, int] = {}
 
@@ -57,8 +57,8 @@ class RefusalLog:
         :param reason: a key of ``_WORDS``.
         :param why: what is wrong with the header, in our own words.
         """
-        self._house.meter.count("proxy_protocol_refused_total", reason=reason)
-        now = self._house.clock.seconds()
+        self._context.meter.count("proxy_protocol_refused_total", reason=reason)
+        now = self._context.clock.seconds()
         if now - self._said.get(reason, -LOG_S) < LOG_S:
             self._kept_back[reason] = self._kept_back.get(reason, 0) + 1
             return
@@ -81,15 +81,15 @@ class ProxyHeaderProtocol(Protocol):
 
     def __init__(self, factory: ProxyHeaderFactory) -> None:
         self._factory = factory
-        self._house = factory.house
+        self._context = factory.context
         self._buffer = bytearray()
         self._deadline = 0.0
         self._peer = ""
 
     def connectionMade(self) -> None:
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
-        self._deadline = self._house.clock.seconds() + self._house.limits.header_timeout_s
-        self._house.connections.add(self)
+        self._deadline = self._context.clock.seconds() + self._context.limits.header_timeout_s
+        self._context.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Needs no size limit of its own: the parser rejects over-long headers, and one read is bounded."""
@@ -106,7 +106,7 @@ class ProxyHeaderProtocol(Protocol):
     def _hand_over(self, announced: AnnouncedAddress, rest: bytes) -> None:
         """Make the following protocol the transport's protocol; this object gets no further calls."""
         transport = self.transport
-        with self._house.connections.handing_over(self):  # the following protocol is counted itself
+        with self._context.connections.handing_over(self):  # the following protocol is counted itself
             following = self._factory.wrapped.buildProtocol(announced)
             if following is None:
                 transport.abortConnection()
@@ -117,7 +117,7 @@ class ProxyHeaderProtocol(Protocol):
             following.dataReceived(rest)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self._house.connections.discard(self)
+        self._context.connections.discard(self)
         self._buffer.clear()
 
     def _refuse(self, reason: ProxyHeader, why: str = "") -> None:
@@ -142,7 +142,7 @@ class ProxyHeaderProtocol(Protocol):
     responding = on_shortcut = False
 
     def wind_down(self) -> None:
-        if not self._house.connections.in_grace:
+        if not self._context.connections.in_grace:
             self.abort()  # no request has arrived on it
 
     def abort(self) -> None:
@@ -153,17 +153,17 @@ class ProxyHeaderFactory(Factory):
     """Creates the connections of a listener that only load balancers may use.
 
     :param wrapped: creates the protocol after the header; its ``buildProtocol`` gets an ``AnnouncedAddress``.
-    :param house: the state that all listeners share.
+    :param context: the state that all listeners share.
     :param senders: addresses that may connect. All others are closed at once: they could claim any client address.
     """
 
     noisy = False
 
-    def __init__(self, wrapped: Any, house: ListenerContext, senders: TrustedProxies) -> None:
+    def __init__(self, wrapped: Any, context: ListenerContext, senders: TrustedProxies) -> None:
         self.wrapped = wrapped
-        self.house = house
+        self.context = context
         self.senders = senders
-        self.complaints = RefusalLog(house)
+        self.complaints = RefusalLog(context)
 
     def doStart(self) -> None:
         self.wrapped.doStart()
@@ -179,9 +179,9 @@ class ProxyHeaderFactory(Factory):
         if not self.senders.covers(parse_address(peer)):
             self.complaints.refused("unlisted", peer)
             return None
-        connections = self.house.connections
-        if len(connections) >= self.house.limits.max_connections:
-            self.house.tally.hit("max_connections", peer)
+        connections = self.context.connections
+        if len(connections) >= self.context.limits.max_connections:
+            self.context.tally.hit("max_connections", peer)
             return None
         if connections.draining:
             return None

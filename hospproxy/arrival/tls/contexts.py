@@ -148,7 +148,7 @@ class TlsFactory(TLSMemoryBIOFactory):
     def __init__(self, doorway: TlsConnectionCreator, wrapped: Http1Factory, clock: IReactorTime) -> None:
         super().__init__(doorway, False, wrapped, clock)
         self.doorway = doorway
-        self.handshakes = wrapped.house.handshakes
+        self.handshakes = wrapped.context.handshakes
         self._http = wrapped
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]

@@ -95,12 +95,12 @@ class SecureHttp1(Http1Protocol):
 
     def handshakeCompleted(self) -> None:
         """The handshake is complete; requests can arrive from now on (IHandshakeListener)."""
-        self._house.handshakes.end(self.transport, "done")
-        self._pace.wait(self._house.limits.header_timeout_s)
+        self._context.handshakes.end(self.transport, "done")
+        self._pace.wait(self._context.limits.header_timeout_s)
         shown = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
         if shown is not None:
-            self._house = evolve(
-                self._house, handler=CertificateForwarding(self._house.handler, described(shown))
+            self._context = evolve(
+                self._context, handler=CertificateForwarding(self._context.handler, described(shown))
             )
             # A shortcut knows nothing of the certificate, which belongs to the audit record.
             self._shortcuts = ConnectionShortcuts()
@@ -114,7 +114,7 @@ class SecureFactory(Http1Factory):
 
     protocol = SecureHttp1
 
-    def __init__(self, house: ListenerContext, hsts_s: int = 0) -> None:
+    def __init__(self, context: ListenerContext, hsts_s: int = 0) -> None:
         if hsts_s:
-            house = evolve(house, handler=Hsts(house.handler, b"max-age=%d" % hsts_s))
-        super().__init__(house)
+            context = evolve(context, handler=Hsts(context.handler, b"max-age=%d" % hsts_s))
+        super().__init__(context)

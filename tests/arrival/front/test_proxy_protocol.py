@@ -160,7 +160,7 @@ class LimitTests(Case):
         return [(event["limit"], event["address"]) for event in self.logged if "unsaid" in event]
 
     def test_of_one_address(self) -> None:
-        self.context.crowd.limits = evolve(self.context.limits, max_connections_per_address=1)
+        self.context.address_counts.limits = evolve(self.context.limits, max_connections_per_address=1)
         for source, let_in in (("192.0.2.9", True), ("192.0.2.9", False), ("192.0.2.10", True)):
             transport = self.connect()
             self.send(transport, version_2(addresses=ipv4(source)))
