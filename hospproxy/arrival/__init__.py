@@ -8,6 +8,7 @@ In reading order:
 
 * ``limits.py``: rules that use several limits of ``options/arrival_section.py``, and limits that are no options.
 * ``listener_context.py``: the state that all connections of the process share; it is handed to each listener's factory.
+  It counts connections, says who the client is, and decides whether a parsed request may enter the chain.
 * ``listeners.py``: opens the ports that the options describe; reloads certificates; stops listening.
 * ``socket_activation.py``: listening sockets that systemd hands over.
 * ``client_sockets.py``: polls the sockets of all clients together, and sends at once.
@@ -19,11 +20,10 @@ In reading order:
 * ``sampled_shortcuts.py``: leaves requests that are traced to the chain (docs/adr/0049).
 * ``line.py``, ``head.py``, ``fields.py``, ``authority.py``: parse and judge a request head. Pure functions.
 * ``body.py``, ``deferred_body.py``: decode and count the body; hold it back until a processor asks for it.
-* ``admission.py``, ``plain.py``: accept or refuse a request that was parsed (host, scheme, memory).
+* ``plain.py``: the rule for requests on a listener without TLS.
 * ``answer.py``, ``serializer.py``, ``streamed_response.py``, ``flow_control.py``: serialise a response and send it no
   faster than the client reads.
-* ``budget.py``, ``address_limit.py``, ``limit_log.py``, ``descriptors.py``: the memory budget, connections per
-  address, limits that were hit, and file descriptors.
+* ``budget.py``, ``limit_log.py``, ``descriptors.py``: the memory budget, limits that were hit, and file descriptors.
 * ``drain.py``, ``lingering_close.py``: all open connections, how one is closed, and how all are drained at shutdown.
 * ``front/``: the PROXY protocol, X-Forwarded-For and Forwarded, from proxies in front of this one.
 * ``tls/``: TLS contexts, certificate files and their renewal, handshake limits.

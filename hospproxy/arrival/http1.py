@@ -16,7 +16,6 @@ from zope.interface import implementer
 from ..http.errors import ProxyError, RecordFailed, Refused
 from ..http.messages import Request, Response
 from . import connection_state as states
-from .admission import admit
 from .answer import CONTINUE, has_content
 from .body import BodyDecoder, decoder_for
 from .budget import BudgetShare, spent
@@ -234,7 +233,7 @@ class Http1Protocol(SupervisedConnection):
         if framing.keep_alive and self._too_many_ahead():
             framing = evolve(framing, keep_alive=False)
         self._framing = framing
-        admit(context, self._plain, line, client)
+        context.admit(self._plain, line, client)
         self._decoder = decoder_for(framing, context.handler.body_limit(method, line.path))
         most = context.limits.unknown_body_bytes
         if self._decoder is None:
