@@ -80,7 +80,7 @@ def serve_status(reactor: Any, folder: Path, port: int = 0, *, hostile: str = ""
     exchange: Any = Machines(cast(Any, None), "proxy-1")
     exchange.seen = {"b": Machine(_other(hostile or "proxy-2"), 2.0)}
     recorder.machines = exchange
-    about = About("0.1.0", 2, 5, 512, True, OptionsState(4, wall() - 5430.0, wall() - 600.0))
+    about = About("0.1.0", 2, 5, 512, True, OptionsState(4, wall() - 5430.0, wall() - 600.0), 10_000)
     health = Health({"journal": lambda: hostile or None})
     page = StatusPage(recorder, about, health.reasons, wall)
     context = ListenerContext(handler=Admin(health, meter, status=page), clock=reactor, wall=wall)

@@ -38,6 +38,7 @@ function states(told) {
   if (!told.surges.active.length) add("good", "no surge");
   if (now.surplus_waits) add("warn", "a surge fills the queue: known users go first");
   if (now.waiting > 0) add(now.waiting >= now.max_queue ? "bad" : "plain", whole(now.waiting) + " waiting");
+  if (now.max_connections && now.connections >= 0.8 * now.max_connections) add("warn", whole(now.connections) + " of " + whole(now.max_connections) + " connections");
   if (now.disk_full) add("bad", "disk full");
   const workers = told.workers;
   if (workers.configured > 1) add(workers.running < workers.configured ? "warn" : "good", workers.running + " of " + workers.configured + " workers");
@@ -59,7 +60,7 @@ function states(told) {
 }
 
 function tiles(told) {
-  const {users, hosp, cache} = told.totals, now = told.now, found = [];
+  const {users, hosp, cache, highest} = told.totals, now = told.now, found = [];
   const add = (name, value, more, kind) => {
     const tile = element("div", null, "tile", kind);
     tile.append(element("dt", name), element("dd", value), element("dd", more || "", "more"));
@@ -73,7 +74,7 @@ function tiles(told) {
   add("HOSP: p95", SECONDS(hosp.p95), "p50 " + SECONDS(hosp.p50) + ", p99 " + SECONDS(hosp.p99), "hosp");
   add("Requests a second", RATE(now.requests_per_s), whole(users.requests) + " in the window, " + whole(users.failed) + " failed", "users");
   add("Slots at HOSP", whole(now.in_flight) + " of " + whole(now.slots), "limit " + whole(now.limit) + ", " + whole(now.left_behind) + " left behind", "hosp");
-  add("Queue", whole(now.waiting), "of " + whole(now.max_queue), "hosp");
+  add("Queue", whole(now.waiting), "of " + whole(now.max_queue) + ", highest " + whole(highest.gate_waiting), "hosp");
   add("Cache hits", SHARE(cache.hit_rate), whole(now.cache_entries) + " entries, " + bytes(now.cache_bytes), "users");
   byId("tiles").replaceChildren(...found);
 }
@@ -97,12 +98,12 @@ function counted(counts) { return Object.entries(counts).sort((a, b) => b[1] - a
 function lists(told) {
   const {totals, now} = told;
   rows("routes", totals.routes.map(each => [each.route, whole(each.requests), whole(each.by_status["4xx"] || 0), whole(each.by_status["5xx"] || 0), whole(each.by_status.none || 0)]), "no requests");
-  rows("hosp", [...counted(totals.hosp.outcomes), ["retries", whole(totals.retries)]]);
+  rows("hosp", [...counted(totals.hosp.outcomes), ["retries", whole(totals.retries)], ["away", totals.away_s ? span(totals.away_s) : "never"]]);
   rows("refused", counted(totals.refused));
   rows("writes", [...counted(totals.writes), ["open now", whole(now.writes_open)]]);
   rows("cache", [...counted(totals.cache.words), ["on disk", bytes(now.cache_disk_bytes)]]);
   rows("alerts", [...counted(totals.alerts), ["failed log-ins", whole(totals.failed_logins)]]);
-  const machine = [["version", told.version], ["running for", span(told.time - told.started)], ["connections", whole(now.connections)],
+  const machine = [["version", told.version], ["running for", span(told.time - told.started)], ["connections (most)", whole(now.connections) + " (" + whole(totals.highest.arrival_connections) + ")"],
     ["worker restarts", whole(told.workers.restarts)], ["screenings pending", whole(now.screening_pending)], ["bugs", whole(totals.bugs)]];
   for (const [status, count] of Object.entries(totals.arrival_refusals)) machine.push(["refused with " + status, whole(count)]);
   for (const each of (told.machines && told.machines.others) || []) {

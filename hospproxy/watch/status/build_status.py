@@ -150,6 +150,7 @@ def about_of(settings: Settings, state: OptionsState = NO_RELOAD) -> About:
         settings.gate.max_queue,
         settings.redis.enabled,
         state,
+        settings.arrival.max_connections * settings.workers,
     )
 
 

@@ -24,6 +24,7 @@ class About:
     :param slots: ``gate.concurrency``.
     :param max_queue: ``gate.max_queue``.
     :param options: what has become of the options since the start.
+    :param max_connections: of clients, over all workers.
     """
 
     version: str
@@ -32,6 +33,7 @@ class About:
     max_queue: int
     shares: bool
     options: OptionsState = NO_RELOAD
+    max_connections: int = 0
 
 
 def window_named(name: str) -> Window | None:
@@ -93,6 +95,7 @@ def _now(recorder: Recorder, about: About, gauges: Mapping[str, float], now: flo
         "stalled": bool(gauges.get("upstream_stalled")),
         "surplus_waits": bool(gauges.get("gate_surge")),
         "connections": gauges.get("arrival_connections"),
+        "max_connections": about.max_connections,
         "cache_entries": gauges.get("cache_entries"),
         "cache_bytes": gauges.get("cache_bytes"),
         "cache_disk_bytes": gauges.get("cache_disk_bytes"),

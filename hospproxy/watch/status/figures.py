@@ -15,6 +15,9 @@ _BAD_ATTEMPTS: Final = frozenset({"5xx", "not sent", "failed after sending", "ba
 _FAILED: Final = frozenset({"5xx", "none"})
 FROM_MEMORY: Final = frozenset({"hit", "stale", "hidden", "collapsed"})
 """What the cache answers without a request of its own to HOSP."""
+AWAY: Final = "away"
+"""Key of the seconds in which the breaker was open, as seen every few seconds."""
+_HIGHEST: Final = ("gate_waiting", "arrival_connections")
 MOST_ROUTES: Final = 12
 _SLOW: Final = next(metric.buckets for metric in METRICS if metric.name == "request_seconds")
 _BOUNDS: Final = tuple("+Inf" if bound == inf else repr(bound) for bound in (*_SLOW, inf))
@@ -116,6 +119,11 @@ def totals(buckets: Sequence[Bucket]) -> dict[str, Any]:
             "lookups": lookups,
             "hit_rate": sum(cache.get(word, 0.0) for word in FROM_MEMORY) / lookups if lookups else None,
             "words": cache,
+        },
+        "away_s": round(counts.get(AWAY, 0.0)),
+        "highest": {
+            name: max((each.peaks[name] for each in buckets if name in each.peaks), default=None)
+            for name in _HIGHEST
         },
         "refused": of_kind(counts, "refused"),
         "writes": of_kind(counts, "write"),

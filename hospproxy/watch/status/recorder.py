@@ -26,7 +26,7 @@ from .. import merge
 from ..merge import Overview
 from . import changes, together
 from .counts import Sample, sample_of, since
-from .figures import attempts, of_kind, requests
+from .figures import AWAY, attempts, of_kind, requests
 from .history import VERSION, Bucket, History, Saved
 from .machines import Figures, Machines
 from .surges import Change, Reading, Surges
@@ -151,6 +151,8 @@ class Recorder:
         if before is None:
             return
         grown = since(before.counters, sample.counters)
+        if sample.gauges.get("breaker_open"):
+            grown[AWAY] = elapsed_s
         self.history.add(wall, elapsed_s, grown, sample.gauges)
         for line in self._states.observe(now, grown, sample):
             self._log.emit(LogLevel.lookupByName(line.level), line.text, **line.fields)

@@ -18,7 +18,7 @@ from hospproxy.watch.status.status_page import PATHS, StatusPage
 from .samples import attempted, served
 from .test_recorder import NOW, Case
 
-ABOUT = About("1.2", 1, 5, 512, False)
+ABOUT = About("1.2", 1, 5, 512, False, max_connections=10_000)
 
 
 class Page(Case):
@@ -56,6 +56,27 @@ class Page(Case):
     def test_before_the_first_sample_and_without_any_gauge(self) -> None:
         told = self.read()
         self.assertEqual((told["ready"], told["totals"]["users"]["requests"]), (True, 0))
+
+    def test_how_long_hosp_was_away_and_how_high_it_went(self) -> None:
+        gauges = {
+            "breaker_open": 1.0,
+            "gate_in_flight": 5.0,
+            "gate_waiting": 40.0,
+            "arrival_connections": 300.0,
+        }
+        for name in gauges:
+            self.meter.gauge(name, lambda name=name: gauges[name])
+        self.pass_time(10)
+        gauges.update(breaker_open=0.0, gate_waiting=0.0, arrival_connections=20.0)
+        self.pass_time(20)
+        for window in ("5m", "1w"):
+            told = self.read(window)
+            self.assertEqual(told["totals"]["away_s"], 10)
+            self.assertEqual(
+                told["totals"]["highest"],
+                {"gate_waiting": 40.0, "arrival_connections": 300.0},
+            )
+            self.assertEqual((told["now"]["connections"], told["now"]["max_connections"]), (20.0, 10_000))
 
     def test_a_surge_is_shown(self) -> None:
         self.pass_time(600, 10)
