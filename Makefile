@@ -205,6 +205,7 @@ bench-instructions: environment $(PEERS) ## count the instructions of a TLS hit 
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need valgrind
 	$(BIN)/python -m benchmarks.peers.instructions
 
+# BENCH='--instructions --requests 3000', for example: on a machine that has other work.
 bench-visible: environment $(PEERS) ## measure what status page, surges, traces and log cost a cache hit (three minutes)
 	$(BIN)/python -m benchmarks.visible $(BENCH)
 

@@ -9,9 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.chaos.table import Table
 from benchmarks.hit import Cost
+from benchmarks.peers.instructions import Counted
 from benchmarks.surge.__main__ import Watchers, judge
 from benchmarks.surge.clients import Crowd, Sent
-from benchmarks.visible import OFF, ON, TRACED, more
+from benchmarks.visible import OFF, ON, TRACED, dearer, more
 from hospproxy.checks import load_and_check
 from hospproxy.options.source import NO_ENVIRONMENT, source_of
 
@@ -38,6 +39,10 @@ class VisibleTests(SynchronousTestCase):
         seen = [Cost(50.0, each) for each in (50.0, 51.0, 52.0, 53.0, 60.0)]
         middle, low, high = more(seen, unseen)
         self.assertEqual([round(each, 3) for each in (middle, low, high)], [0.02, 0.01, 0.03])
+
+    def test_what_is_done_without_requests_is_divided_among_hits(self) -> None:
+        alone, whole = dearer(Counted(1010, 30_000.0), Counted(1000, 10_000.0), 1000.0)
+        self.assertEqual((round(alone, 3), round(whole, 3)), (0.01, 0.03))
 
     def test_its_options_exist(self) -> None:
         for text in (ON, TRACED.format(port=1), OFF):

@@ -96,8 +96,24 @@ def _control(option: str, pid: int) -> None:
         raise Failed(f"callgrind_control {option}: {done.stdout}{done.stderr}")
 
 
-def measure(name: str, upstream: int, folder: Path, requests: int) -> int:
-    """Instructions of one hit at one peer."""
+@frozen
+class Counted:
+    """What one peer takes.
+
+    :param hit: instructions of one hit.
+    :param idle: instructions a second without requests.
+    """
+
+    hit: int
+    idle: float
+
+
+def measure(name: str, upstream: int, folder: Path, requests: int, options: str = "") -> Counted:
+    """Count the instructions of one peer.
+
+    :param requests: hits that are counted.
+    :param options: more sections for hospproxy's options file.
+    """
     folder.mkdir()
     before = (
         "valgrind",
@@ -106,7 +122,7 @@ def measure(name: str, upstream: int, folder: Path, requests: int) -> int:
         "--instr-atstart=no",
         "--callgrind-out-file=callgrind",
     )
-    site = Site(folder, upstream, *certificate(folder / "tls"))
+    site = Site(folder, upstream, *certificate(folder / "tls"), options=options)
     with PLACES[name](evolve(site, before=before)) as peer:
         warm(peer, True, hits())
         _control("--instr=on", peer.roots[0])
@@ -114,7 +130,7 @@ def measure(name: str, upstream: int, folder: Path, requests: int) -> int:
         idle = idle_rate(peer, folder)
         few = counted(peer, folder, _FEW)
         many = counted(peer, folder, _FEW + requests)
-    return a_request(many, few, idle)
+    return Counted(a_request(many, few, idle), idle)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -128,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
         found = {}
         with origin(folder / "origin") as upstream:
             for peer in options.peers:
-                number = measure(peer, upstream.port, folder / peer, options.requests)
+                number = measure(peer, upstream.port, folder / peer, options.requests).hit
                 found[peer] = {"instructions": [float(number)]}
                 print(f"{peer:10} {number:>12,} instructions a TLS hit", flush=True)
     keep(results.FILE, "instructions", 1, f"{options.requests:,} hits", found)
