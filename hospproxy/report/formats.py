@@ -3,10 +3,13 @@
 Each format reads ``lines(file, c1, c2, …)`` and has a ``select`` of the same columns, those of the table of requests:
 
 - ``broken``: the line cannot be read; None if it is to be passed over (a comment, a record of another kind);
-- ``file``, ``line``: of a broken line, where it was and its start;
 - ``moment``: the time of the response, UTC; ``client``: an address; ``method``; ``path``, without the query, which may
-  name a patient; ``route``: the path without its numbers; ``status``: None if there was no response; ``failed``;
+  name a patient, and only of slow requests, since no figure needs the others; ``route``: the path without its numbers;
+  ``status``: None if there was no response; ``failed``;
 - ``us``: microseconds until the response, None if they are not known; ``sent``: bytes to the client.
+
+Of a broken line, ``client`` is its file and ``path`` its start: columns of their own would be empty in all other rows,
+and take memory there.
 
 Lines are hostile: a client chooses the path, the query, the user agent and more. So lines are taken apart at their
 delimiter alone, whatever quotes they hold, and only as far as the path. What figures depend on stands before it.
@@ -36,6 +39,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balance
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 """Others are shown as "-": a malformed request may have any text there."""
 
+NO_METHOD: Final = "-"
 NO_PATH: Final = "-"
 
 _BETWEEN: Final = "BETWEEN TIMESTAMP '2000-01-01' AND TIMESTAMP '2100-01-01'"
@@ -45,13 +49,24 @@ _SANE: Final = f"moment {_BETWEEN}"
 # Only a broken line is kept as it is, and only for it the fields are put together again. Each SELECT takes what the one
 # inside of it has computed: a condition at the outside would take every line apart twice.
 _SELECT: Final = (
-    "SELECT broken, CASE WHEN broken THEN file END AS file, CASE WHEN broken THEN left({text}, {most}) END AS line,"
-    " moment, client, method, path, {route} AS route, status, {failed} AS failed, us, sent"
+    "SELECT broken, moment, CASE WHEN broken THEN file ELSE client END AS client, method,"
+    " CASE WHEN broken THEN left({text}, {most}) WHEN us >= {slow_us} THEN path END AS path,"
+    " left({route}, {longest}) AS route, status, {failed} AS failed, us, sent"
     " FROM (SELECT *, {broken} AS broken FROM (SELECT *, {values} FROM lines))"
 )
 
 SHOWN_TEXT: Final = 160
 """Characters of a broken line that are kept."""
+
+LONGEST_ROUTE: Final = 500
+"""Characters of a route that are kept; of longer ones, those with the same start are one."""
+
+_MOST_HEAD: Final = 8192
+"""Characters of a balancer's entry that are read. It takes no request line of more than 16 kB, and has about 200
+characters before it; what a client may have made of a line does not become a list of a million texts."""
+
+_USUAL_HEAD: Final = 256
+"""Characters in which almost every entry has its URL: the rest is then not taken apart."""
 
 ROUTE: Final = (
     "regexp_replace(CASE WHEN contains(path, '-') THEN regexp_replace(path,"
@@ -78,16 +93,27 @@ class LineReader:
     select: str
 
 
-def _reader(delimiter: str, columns: int, broken: str, values: str) -> LineReader:
-    text = f"concat_ws({delimiter}, {', '.join(f'c{n}' for n in range(1, columns + 1))})"
+def _reader(delimiter: str, columns: int, broken: str, values: str, slow_us: int) -> LineReader:
+    text = (
+        "c1"
+        if columns == 1
+        else f"concat_ws({delimiter}, {', '.join(f'c{n}' for n in range(1, columns + 1))})"
+    )
     select = _SELECT.format(
-        text=text, most=SHOWN_TEXT, route=ROUTE, failed=FAILED, broken=broken, values=values
+        text=text,
+        most=SHOWN_TEXT,
+        longest=LONGEST_ROUTE,
+        route=ROUTE,
+        failed=FAILED,
+        broken=broken,
+        values=values,
+        slow_us=slow_us,
     )
     return LineReader(delimiter, columns, select)
 
 
 def _field(name: str) -> str:
-    return f"c{ALB_FIELDS.index(name) + 1}"
+    return f"cells[{ALB_FIELDS.index(name) + 1}]"
 
 
 def _micros(seconds: str) -> str:
@@ -96,30 +122,40 @@ def _micros(seconds: str) -> str:
 
 
 def _method(text: str, before: str = "") -> str:
-    """A method that is known, or "-".
+    """A method that is known, or NO_METHOD.
 
     :param before: a character that stands before it.
     """
     known = " ".join(f"WHEN '{before}{method}' THEN '{method}'" for method in METHODS)
-    return f"CASE {text} {known} ELSE '-' END"
+    return f"CASE {text} {known} ELSE '{NO_METHOD}' END"
 
 
-def _alb() -> LineReader:
-    # The request line is the first quoted field, and ends this reading: its method with the quote, then its URL.
+def _alb(slow_us: int) -> LineReader:
+    # DuckDB takes a whole line as one text faster than it looks for the blanks in all of it; so only the part that is
+    # needed is split. The request line is the first quoted field, and ends this reading: its method with the quote,
+    # then its URL. A 15th cell says that the URL is complete.
     verb = _field("request")
-    url = "c14"
+    url = "cells[14]"
     times = ("request_processing_time", "target_processing_time", "response_processing_time")
     spent = [_micros(_field(name)) for name in times]
     known = " AND ".join(f"{each} >= 0" for each in spent)
     status, address = _field("elb_status_code"), _field("client:port")
     values = ", ".join(
         (
+            f"string_split(left(c1, {_USUAL_HEAD}), ' ') AS first_cells",
+            f"CASE WHEN len(first_cells) > 14 THEN first_cells ELSE string_split(left(c1, {_MOST_HEAD}), ' ') END"
+            " AS cells",
             f"TRY_CAST({_field('time')} AS TIMESTAMP) AS moment",
             f"left({address}, greatest(length({address}) - length(split_part({address}, ':', -1)) - 1, 0)) AS client",
             f"{_method(verb, chr(34))} AS method",
             f"CASE WHEN strpos({url}, '://') > 0 THEN substr({url}, strpos({url}, '://') + 3) END AS authority",
-            "CASE WHEN strpos(authority, '/') > 0 THEN split_part(substr(authority, strpos(authority, '/')), '?', 1)"
-            f" ELSE '{NO_PATH}' END AS path",
+            "strpos(authority, '/') AS path_begin",
+            "strpos(authority, '?') AS query_begin",
+            # A "?" before the first "/" begins no query of this path.
+            f"CASE WHEN coalesce(path_begin, 0) = 0 THEN '{NO_PATH}' WHEN query_begin = 0 THEN"
+            " substr(authority, path_begin) WHEN query_begin > path_begin THEN"
+            " substr(authority, path_begin, query_begin - path_begin)"
+            " ELSE split_part(substr(authority, path_begin), '?', 1) END AS path",
             f"TRY_CAST({status} AS SMALLINT) AS status",
             # 460: the client closed the connection before the balancer could respond.
             "status IS NOT DISTINCT FROM 460 AS gone",
@@ -129,11 +165,12 @@ def _alb() -> LineReader:
         )
     )
     broken = (
-        "CASE WHEN c1 IS NULL AND c2 IS NULL THEN NULL ELSE"
-        f" coalesce(NOT starts_with({verb}, '\"') OR {url} IS NULL OR NOT {_SANE}"
+        # A CASE, not an AND: DuckDB computes both sides of an AND for each row, and trim() takes long.
+        "CASE WHEN c1 IS NULL OR CASE WHEN starts_with(c1, ' ') THEN trim(c1) = '' ELSE false END THEN NULL ELSE"
+        f" coalesce(NOT starts_with({verb}, '\"') OR coalesce({url}, '') = '' OR NOT {_SANE}"
         f" OR (status IS NULL AND {status} <> '-') OR status NOT BETWEEN 0 AND 999, true) END"
     )
-    return _reader("' '", 14, broken, values)
+    return _reader("chr(1)", 1, broken, values, slow_us)
 
 
 _CLOUDFRONT: Final = (
@@ -148,7 +185,7 @@ _CLOUDFRONT: Final = (
 )
 
 
-def _cloudfront(fields: tuple[str, ...]) -> LineReader:
+def _cloudfront(fields: tuple[str, ...], slow_us: int) -> LineReader:
     def of(name: str) -> str:
         return f"c{fields.index(name) + 1}" if name in fields else "NULL::VARCHAR"
 
@@ -172,7 +209,7 @@ def _cloudfront(fields: tuple[str, ...]) -> LineReader:
         f" coalesce(NOT {_SANE} OR told IS NULL OR told NOT BETWEEN 0 AND 999, true) END"
     )
     last = max((fields.index(name) for name in _CLOUDFRONT if name in fields), default=0)
-    return _reader("chr(9)", max(2, last + 1), broken, values)
+    return _reader("chr(9)", max(2, last + 1), broken, values, slow_us)
 
 
 _NAMES: Final = (
@@ -181,7 +218,7 @@ _NAMES: Final = (
 )  # fmt: skip
 
 
-def _journal() -> LineReader:
+def _journal(slow_us: int) -> LineReader:
     names = ", ".join(f"'{name}'" for name in _NAMES)
     kind, time, client, method, route, status, gone, duration, sent = (f"cells[{n}]" for n in range(1, 10))
     values = ", ".join(
@@ -207,14 +244,15 @@ def _journal() -> LineReader:
         f"CASE WHEN c1 IS NULL OR trim(c1) = '' OR (valid AND {kind} IS DISTINCT FROM 'request') THEN NULL"
         f" ELSE coalesce(NOT valid OR NOT {_SANE}, true) END"
     )
-    return _reader("chr(1)", 1, broken, values)
+    return _reader("chr(1)", 1, broken, values, slow_us)
 
 
-def reader(format: Format, fields: tuple[str, ...] = ()) -> LineReader:
+def reader(format: Format, fields: tuple[str, ...] = (), slow_us: int = 0) -> LineReader:
     """How the lines of a format are read.
 
     :param fields: of CloudFront; other names than those that the report reads do no harm.
+    :param slow_us: paths are kept of requests that took at least this many microseconds.
     """
     if format is Format.ALB:
-        return _alb()
-    return _cloudfront(fields) if format is Format.CLOUDFRONT else _journal()
+        return _alb(slow_us)
+    return _cloudfront(fields, slow_us) if format is Format.CLOUDFRONT else _journal(slow_us)

@@ -36,13 +36,15 @@ NOTES: Final = {
 _MOST_STEPS: Final = 14 * 24
 _MOST_MINUTES: Final = 100_000
 _PATH: Final = 500
-"""Characters of a path or route that are shown at most."""
+"""Characters of a path that are shown at most."""
 
 _COUNTS: Final = (
     "count(*), count(*) FILTER (failed), count(*) FILTER (status BETWEEN 400 AND 499 AND NOT failed)"
 )
+_OF_ALL: Final = "count(*) OVER ()"
+"""How many groups there are, of which a LIMIT shows some."""
+
 _DURATIONS: Final = "quantile_disc(us, [0.5, 0.95, 0.99]), max(us)"
-_ROUTE: Final = f"method, left(route, {_PATH}) AS shown"
 
 
 def measure(found: FoundLogs, progress: Progress = lambda _done, _of: None, top: int = 20) -> Report:
@@ -51,7 +53,7 @@ def measure(found: FoundLogs, progress: Progress = lambda _done, _of: None, top:
     :param top: how many routes, errors, requests, surges and clients are listed.
     :raise ReportError: they hold no request, or memory or disk space does not suffice.
     """
-    with requests_table() as table:
+    with requests_table(top) as table:
         broken, examples = table.read(found.files, progress)
         return _Measure(table, top).report(found, broken, examples)
 
@@ -65,14 +67,15 @@ class _Measure:
         rows = self._table.rows
         (total,) = rows(
             f"SELECT {_COUNTS}, {_DURATIONS}, min(moment), max(moment), count(*) - count(us),"
-            " coalesce(sum(sent), 0), count(DISTINCT client) FROM requests"
+            " coalesce(sum(sent), 0) FROM requests"
         )
-        first, last, untimed, sent, clients = total[5:]
+        first, last, untimed, sent = total[5:]
         if first is None:
             raise ReportError(_nothing(found, broken, self._table.damaged))
         files = Counter(file.format for file in found.files)
         step, steps = self._steps(first, last)
-        ((routes,),) = rows("SELECT count(*) FROM (SELECT DISTINCT method, route FROM requests)")
+        route_count, routes = self._routes()
+        client_count, clients = self._clients()
         return Report(
             sources=tuple((kind.value, files[kind]) for kind in Format if files[kind]),
             skipped=len(found.skipped),
@@ -85,32 +88,33 @@ class _Measure:
             durations=_durations(total[3], total[4]),
             untimed=untimed,
             sent_bytes=sent,
-            routes=self._routes(),
-            route_count=routes,
+            routes=routes,
+            route_count=route_count,
             errors=self._errors(),
             slowest=self._slowest(),
             surges=tuple(self._surges()),
-            clients=self._clients(),
-            client_count=clients,
+            clients=clients,
+            client_count=client_count,
             step=step,
             steps=steps,
             notes=tuple(NOTES[kind] for kind in Format if files[kind]),
         )
 
-    def _routes(self) -> tuple[RouteFigures, ...]:
+    def _routes(self) -> tuple[int, tuple[RouteFigures, ...]]:
+        """How many routes there are, and the most used ones."""
         found = self._table.rows(
-            f"SELECT {_ROUTE}, {_COUNTS}, {_DURATIONS} FROM requests"
-            f" GROUP BY method, shown ORDER BY 3 DESC, method, shown LIMIT {self._top}"
+            f"SELECT {_OF_ALL}, method, route, {_COUNTS}, {_DURATIONS} FROM requests"
+            f" GROUP BY method, route ORDER BY 4 DESC, method, route LIMIT {self._top}"
         )
-        return tuple(
+        return found[0][0], tuple(
             RouteFigures(method, route, Counts(*row[:3]), _durations(*row[3:]))
-            for method, route, *row in found
+            for _, method, route, *row in found
         )
 
     def _errors(self) -> tuple[ErrorFigures, ...]:
         found = self._table.rows(
-            f"SELECT {_ROUTE}, status, count(*) FROM requests WHERE status >= 400 OR status IS NULL OR failed"
-            f" GROUP BY method, shown, status ORDER BY 4 DESC, method, shown, status LIMIT {self._top}"
+            "SELECT method, route, status, count(*) FROM requests WHERE status >= 400 OR status IS NULL OR failed"
+            f" GROUP BY method, route, status ORDER BY 4 DESC, method, route, status LIMIT {self._top}"
         )
         return tuple(ErrorFigures(*row) for row in found)
 
@@ -131,11 +135,13 @@ class _Measure:
         )
         return surges(((minute, n, f) for minute, n, f in busy), usual)[: self._top]
 
-    def _clients(self) -> tuple[ClientFigures, ...]:
+    def _clients(self) -> tuple[int, tuple[ClientFigures, ...]]:
+        """How many clients there are, and those with most requests."""
         found = self._table.rows(
-            f"SELECT client, {_COUNTS} FROM requests GROUP BY client ORDER BY 2 DESC, client LIMIT {self._top}"
+            f"SELECT {_OF_ALL}, client, {_COUNTS} FROM requests"
+            f" GROUP BY client ORDER BY 3 DESC, client LIMIT {self._top}"
         )
-        return tuple(ClientFigures(client, Counts(*row)) for client, *row in found)
+        return found[0][0], tuple(ClientFigures(client, Counts(*row)) for _, client, *row in found)
 
     def _steps(self, first: datetime, last: datetime) -> tuple[str, tuple[StepFigures, ...]]:
         """Hour by hour, or in longer steps if there would be too many."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from .formats import SHOWN_TEXT, LineReader, reader
+from .formats import METHODS, NO_METHOD, SHOWN_TEXT, LineReader, reader
 from .log_files import LogFile, ReportError, opened
 
 MEMORY: Final = "1GB"
@@ -29,10 +29,13 @@ SHOWN: Final = 5
 """Broken lines that a report shows."""
 
 _BATCH: Final = 256
-"""Files that are read by one statement."""
+"""Files that are read by one statement at most."""
 
-_TABLE: Final = """CREATE TABLE requests (
-    broken BOOLEAN, file VARCHAR, line VARCHAR, moment TIMESTAMP, client VARCHAR, method VARCHAR, path VARCHAR,
+_GROWTH: Final = 4
+"""Each statement reads this many times as many files as the one before: after it, fewer requests are slow."""
+
+_TABLE: Final = f"""CREATE TABLE requests (
+    broken BOOLEAN, moment TIMESTAMP, client VARCHAR, method ENUM{tuple(sorted((*METHODS, NO_METHOD)))}, path VARCHAR,
     route VARCHAR, status SMALLINT, failed BOOLEAN, us BIGINT, sent BIGINT)"""
 
 _REJECTED: Final = """FROM rejected_lines JOIN rejected_scans USING (scan_id, file_id)
@@ -61,11 +64,13 @@ class RequestsTable:
     """The requests of all files that were read.
 
     :param folder: for links to files whose names DuckDB would take for patterns.
+    :param slowest: of so many requests, the slowest, the paths are kept; of some others too.
     :ivar damaged: files that cannot be read to their end; nothing of them is counted.
     """
 
     _connection: Any
     _folder: Path
+    _slowest: int
     damaged: list[str] = field(factory=list, init=False)
     _files: dict[str, LogFile] = field(factory=dict, init=False)
 
@@ -106,7 +111,7 @@ class RequestsTable:
         run = self._connection.execute
         try:
             run("BEGIN")
-            read = reader(batch[0].format, batch[0].fields)
+            read = reader(batch[0].format, batch[0].fields, self._slow_us())
             run(f"CREATE OR REPLACE TEMP VIEW lines AS {self._lines(batch, read)}")
             run(f"INSERT INTO requests {read.select}")
             run("COMMIT")
@@ -116,6 +121,14 @@ class RequestsTable:
                 raise ReportError(_reason(error)) from None
             return False
         return True
+
+    def _slow_us(self) -> int:
+        """A request that took less is not among the slowest: so many that took longer are in the table already."""
+        found = self.rows(
+            f"SELECT us FROM requests WHERE broken = false AND us IS NOT NULL ORDER BY us DESC"
+            f" LIMIT 1 OFFSET {self._slowest - 1}"
+        )
+        return int(found[0][0]) if found else 0
 
     def _lines(self, batch: Sequence[LogFile], read: LineReader) -> str:
         places = []
@@ -145,7 +158,7 @@ class RequestsTable:
         shown = [
             BrokenLine(self._files[file].shown, number, text)
             for file, number, text in self._numbered(
-                self.rows(f"SELECT file, line FROM requests WHERE broken LIMIT {SHOWN}")
+                self.rows(f"SELECT client, path FROM requests WHERE broken LIMIT {SHOWN}")
             )
         ]
         made = self.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = 'rejected_lines'")
@@ -187,7 +200,10 @@ def _batches(files: Sequence[LogFile]) -> Iterator[Sequence[LogFile]]:
     for file in files:
         groups.setdefault((file.format, file.fields, file.packed), []).append(file)
     for group in groups.values():
-        yield from (group[start : start + _BATCH] for start in range(0, len(group), _BATCH))
+        start, size = 0, 1
+        while start < len(group):
+            yield group[start : start + size]
+            start, size = start + size, min(size * _GROWTH, _BATCH)
 
 
 def _reason(error: Exception) -> str:
@@ -195,10 +211,12 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def requests_table() -> Iterator[RequestsTable]:
+def requests_table(slowest: int) -> Iterator[RequestsTable]:
     """An empty table; what does not fit into memory goes to a private temporary folder, which is removed at the end.
 
     Set TMPDIR to choose where.
+
+    :param slowest: how many of the slowest requests have their path in the table.
     """
     import duckdb
 
@@ -217,6 +235,6 @@ def requests_table() -> Iterator[RequestsTable]:
         )
         try:
             connection.execute("SET lock_configuration = true")
-            yield RequestsTable(connection, Path(name))
+            yield RequestsTable(connection, Path(name), slowest)
         finally:
             connection.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.report.documents import mapping
@@ -108,3 +109,20 @@ class FiguresTests(SynchronousTestCase):
                          ["Application Load Balancer", "CloudFront", "audit journal"])  # fmt: skip
         self.assertEqual(len(report["notes"]), 3)
         self.assertIn("best effort", report["notes"][0])
+
+    def test_the_slowest_have_their_paths_whichever_file_they_are_in(self) -> None:
+        """Paths are kept of slow requests only, and what is slow is said by the files before."""
+        requests = [evolve(each, ms=each.ms // 200) for each in self.requests[:200]]  # many take as long
+        for start in range(9):
+            lines = "\n".join(map(alb_line, requests[start::9]))
+            (self.folder / f"{start}.log").write_text(f"{lines}\n")
+        for top in (1, 7, 300):
+            found = measure(find([self.folder]), top=top).slowest
+            own = sorted(requests, key=lambda each: (-each.ms, each.moment, each.path))[:top]
+            self.assertEqual([(each.ms, each.path) for each in found], [(each.ms, each.path) for each in own])
+
+    def test_lists_say_how_many_there_are(self) -> None:
+        self.write(alb_line)
+        report = measure(find([self.folder]), top=2)
+        self.assertEqual((len(report.routes), report.route_count), (2, 12))
+        self.assertEqual((len(report.clients), report.client_count), (2, 9))

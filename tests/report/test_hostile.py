@@ -123,3 +123,18 @@ class HostileTests(SynchronousTestCase):
         folder.write_text(" ".join(fields) + "\n")
         error = self.assertRaises(ReportError, measure, find([folder]))
         self.assertEqual(str(error), "no requests in 1 log files, 1 lines that cannot be read")
+
+    def test_an_entry_whose_url_is_far_from_its_start_is_read_to_its_url(self) -> None:
+        far = alb_line(GOOD, request_line="GET https://h:443/far?a=1 HTTP/1.1").replace(
+            "app/", f"app/{'x' * 300}"
+        )
+        blanks = f"{'x' * 300}{' ' * 100_000}"
+        report = self.report(
+            far, line_of(f"GET https://h:443/{'b' * 400}?c=/d HTTP/1.1"), blanks, "   ", "  x"
+        )
+        self.assertEqual((report.counts.requests, report.broken), (8, 2))
+        self.assertRoutes(report, **{"/patients/{id}": 6, "/far": 1, f"/{'b' * 400}": 1})
+
+    def test_a_url_without_a_url(self) -> None:
+        report = self.report(line_of("GET  HTTP/1.1"), line_of("GET https://h:443?a=/b HTTP/1.1"))
+        self.assertEqual((report.counts.requests, report.broken), (4, 1))
