@@ -9,6 +9,7 @@ In reading order (the order in the chain):
 * ``admission/``: slow down password guessing and limit request rates.
 * ``published_contract.py``: serve the contract to clients.
 * ``cross_origin.py``: let pages of other origins use the proxy (CORS).
+* ``foreign_writes.py``: refuse their writes while CORS is off.
 * ``validation.py``: turn a ``Request`` into a ``Call``. ``paths.py`` parses paths and queries, ``documents.py``
   parses JSON bodies; both are pure.
 * ``identity.py``: ask the upstream who is calling. ``credentials.py`` parses Basic credentials, and is pure.

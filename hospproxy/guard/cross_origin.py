@@ -19,6 +19,7 @@ from ..http.messages import Headers, Request, Response
 from ..http.repeat import ALWAYS, Repeat
 from ..interfaces import IMeter, IProcessor, ProceedTo
 from ..options.cors_section import CorsSettings
+from .foreign_writes import OTHER_SITES
 from .permissions import BREAK_GLASS
 
 READ_BY_PROXY = frozenset(
@@ -38,7 +39,6 @@ READABLE = (
 
 _READS = frozenset({"GET", "HEAD"})
 _WANTED_METHOD = b"access-control-request-method"
-_OTHER_SITES = (b"cross-site", b"same-site")
 _WANTED_FIELDS = b"access-control-request-headers"
 _FIELDS = (
     b"Access-Control-Allow-Origin",
@@ -64,7 +64,7 @@ def _is_of_a_page(request: Request) -> bool:
     that it has stored.
     """
     headers = request.headers
-    return headers.get(b"origin") is not None and headers.get(b"sec-fetch-site") in _OTHER_SITES
+    return headers.get(b"origin") is not None and headers.get(b"sec-fetch-site") in OTHER_SITES
 
 
 @implementer(IProcessor)

@@ -33,6 +33,7 @@ class Validation:
     :param judge: check the schemas at all.
     :param own: routes of the proxy itself, which are in no contract.
     :param is_loop: whether a client is this very proxy, because its upstream leads back to it.
+    :param foreign: checks a write for its sender, a page of another origin; raises Refused.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Validation:
         judge: bool = True,
         own: tuple[Route, ...] = (),
         is_loop: Callable[[Client], bool] = lambda _client: False,
+        foreign: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._is_loop = is_loop
+        self._foreign = foreign
         self._contract = contract
         self._routes = (*contract.routes, *own)
         self._enforce = enforce
@@ -80,6 +83,8 @@ class Validation:
         if operation.deadline_s is not None:
             exchange.due.no_later_than(exchange.arrived + operation.deadline_s)
         urgent = operation.is_write or not operation.is_read
+        if urgent and self._foreign is not None:
+            self._foreign(exchange)
         priority = Priority.WRITE if urgent else exchange.priority
         query, wrong = paths.query(request.query, operation)
         if query:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from .addresses import parse_address
-from .fields import listed, names, switch, whole
+from .fields import choice, listed, names, switch, whole
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _USUAL_PORTS = {"https": 443, "http": 80}
@@ -35,7 +35,7 @@ def _field(text: str) -> str:
 class CorsSettings:
     """Lets pages of other origins use the proxy from a browser (CORS). Off while `origins` is empty."""
 
-    LIVE: ClassVar = names("origins credentials max_age_s request_headers exposed_headers")
+    LIVE: ClassVar = names("origins credentials max_age_s request_headers exposed_headers foreign_writes")
     RESTART: ClassVar = names("")
 
     origins: tuple[str, ...] = field(
@@ -70,5 +70,15 @@ class CorsSettings:
             "Header fields of responses that pages may read besides those that the proxy itself sends.",
             "names of fields",
             _field,
+        ),
+    )
+    foreign_writes: str = field(
+        default="enforce",
+        metadata=choice(
+            "While `origins` is empty: a write that a browser marks as sent by a page of another origin"
+            " (`Sec-Fetch-Site`), and that it sends without a preflight. `enforce` refuses it; `report` lets it"
+            " pass and records it. While origins are listed, writes of pages of other origins are always refused.",
+            "enforce",
+            "report",
         ),
     )

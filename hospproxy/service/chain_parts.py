@@ -14,6 +14,7 @@ from ..guard.admission.processor import Admission
 from ..guard.bodies import BodyCheck
 from ..guard.build_guard import entrance_for, permissions_for
 from ..guard.cross_origin import CrossOrigin
+from ..guard.foreign_writes import ForeignWrites
 from ..guard.identity import IdentityCheck
 from ..guard.knowledge import Knowledge
 from ..guard.ownership import Ownership
@@ -84,12 +85,15 @@ class ChainParts:
         :raise SecretError: a secret of [origin] is not usable.
         """
         base, ask = self.base, self.base.own_requests.ask
+        cors = settings.cors
+        foreign = ForeignWrites(enforce=cors.foreign_writes == "enforce", meter=base.metrics)
         validation = Validation(
             base.contract,
             enforce=settings.validation.mode == "enforce",
             judge=settings.validation.enabled,
             own=(outcomes.ROUTE,),
             is_loop=lambda client: came_by(client.via, self.via),
+            foreign=None if cors.origins else foreign.check,
         )
         ownership = Ownership(
             base.contract,
@@ -98,7 +102,6 @@ class ChainParts:
             enforce=settings.ownership.mode == "enforce",
         )
         published = PublishedContract(ContractPage(base.contract))
-        cors = settings.cors
         cross_origin = CrossOrigin(cors, validation.route, base.metrics) if cors.origins else None
         judged = settings.permissions.enabled and self.identity is not None
         retry = Retry(base.reactor, self.budget, base.host.random, base.metrics, settings.retry)

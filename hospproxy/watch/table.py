@@ -106,8 +106,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     _counter(
         "cors_requests_total",
-        "Preflights of browsers: `allowed`, or what they were refused for. `write`: refused writes of pages whose"
-        " origin is not listed.",
+        "Preflights of browsers: `allowed`, or what they were refused for. `write`: writes of pages whose origin"
+        " is not listed.",
         result=get_args(words.CorsResult),
     ),
     _counter(
