@@ -20,6 +20,8 @@ from .persistence import NoPersistence, Persistence
 RESUME_S = 600.0
 """Seconds for which an account stays unsettled that was being changed when the last process ended. The proxy looks for
 the outcomes of that process's writes for as long."""
+RENEW_AGAIN_S = 1.0
+"""Minimum seconds before an acceptance is renewed, so that it may end this much earlier: every response renews it."""
 KEEP_AGAIN_S = 60.0
 """Minimum seconds before an acceptance is written to disk again."""
 
@@ -121,6 +123,9 @@ class Accounts:
         until = self._clock.seconds() + self._remember_s - ago_s
         before = self._accepted.get(identity.credentials)
         if before is not None and before.identity == identity:
+            if until < before.until + min(RENEW_AGAIN_S, self._remember_s / 10):
+                self._accepted.move_to_end(identity.credentials)
+                return
             until = max(until, before.until)
         self._drop(identity.credentials)
         self._accepted[identity.credentials] = _Accepted(identity, until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ def why_not_kept(
         return "status"
     if headers.get(b"set-cookie") is not None:
         return "set-cookie"
-    said = {name for name, _ in directives(headers.all(b"cache-control"))}
+    said = _said(tuple(headers.all(b"cache-control")))
     if b"no-store" in said:
         return "no-store"
     # The cache never validates before it serves, so it does not store what must be validated, in whatever form.
@@ -74,6 +75,12 @@ def why_not_kept(
     if types and media_type(headers) not in types:
         return "type"
     return "" if _is_whole(response) else "malformed"
+
+
+@lru_cache(maxsize=64)
+def _said(cache_control: tuple[bytes, ...]) -> frozenset[bytes]:
+    """The names of the directives. A server sends the same ones with most of its responses."""
+    return frozenset(name for name, _ in directives(list(cache_control)))
 
 
 def media_type(headers: Headers) -> str:

@@ -42,6 +42,27 @@ class AccountsTests(SynchronousTestCase):
         self.clock.advance(200)
         self.assertEqual(self.known(ANN), [True])
 
+    def test_renewed_at_most_once_a_second(self) -> None:
+        self.accept(ANN, BEN)
+        self.clock.advance(0.9)
+        self.accept(ANN)
+        self.clock.advance(0.2)
+        self.accept(BEN)
+        self.clock.advance(298.95)
+        self.assertEqual(self.known(ANN, BEN), [False, True])
+
+    def test_a_short_memory_is_renewed_in_time(self) -> None:
+        accounts = Accounts(self.clock, 10, 0.5)
+        for _ in range(10):
+            accounts.remember(ANN, accounts.ticket())
+            self.clock.advance(0.2)
+            self.assertIsNotNone(accounts.recall(ANN.credentials))
+
+    def test_a_renewed_one_goes_last(self) -> None:
+        crowd = [Identity(number, "x", b"%d" % number) for number in range(10)]
+        self.accept(*crowd, crowd[0], ANN_ELSEWHERE)
+        self.assertEqual(self.known(crowd[0], crowd[1]), [True, False])
+
     def test_the_least_recently_used_goes_first(self) -> None:
         crowd = [Identity(number, "x", b"%d" % number) for number in range(10)]
         self.accept(*crowd)
