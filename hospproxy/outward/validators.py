@@ -33,10 +33,13 @@ def tagged(operation: Operation, response: Response) -> Response:
     """
     headers = response.headers
     content_type = headers.get(b"content-type") or b""
-    media_type = content_type.split(b";")[0].strip().decode("latin-1")
-    if response.status in _TAGGED and (operation.is_read or is_json(media_type)):
+    if response.status in _TAGGED and (operation.is_read or is_json(_media_type(content_type))):
         return response.having(b"ETag", entity_tag(content_type, response.body))
     return response if headers.get(b"etag") is None else _without(response, b"ETag")
+
+
+def _media_type(content_type: bytes) -> str:
+    return content_type.split(b";")[0].strip().decode("latin-1")
 
 
 def dated(response: Response, received: float) -> Response:

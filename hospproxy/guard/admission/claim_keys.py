@@ -61,9 +61,13 @@ class ClaimKeys:
         return LoginAttempt(
             self.address(address),
             self._of(b"account ", name),
-            self._of_credentials.of(credentials.canonical),
+            self.known_by(credentials),
             credentials.name,
         )
+
+    def known_by(self, credentials: Credentials) -> bytes:
+        """Return the key of credentials, the same value as ``Exchange.credentials``."""
+        return self._of_credentials.of(credentials.canonical)
 
     def address(self, address: str) -> bytes:
         """Return the key of an address."""

@@ -23,7 +23,7 @@ from ...options.admission_section import AdmissionSettings
 from ...process.single_flight import SingleFlight
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import CredentialsAccepted, LoginResult, News, TokensUsed
-from ..credentials import parse_basic
+from ..credentials import Credentials, parse_basic
 from .claim_keys import ClaimKeys, LoginAttempt
 from .delay_queue import DelayReason, WaitingGuesses, too_many
 from .key_limits import DelayRule, FailedGuesses, TokenBuckets
@@ -133,10 +133,13 @@ class Admission:
             # Without a password nothing can be guessed, and HOSP is not asked.
             self._take(exchange, self._address_rate, self._keys.address(address))
             return await proceed(exchange)
+        key = self._keys.known_by(credentials)
+        if self._is_accepted(key):
+            self._take(exchange, self._credential_rate, key)
+            response = await proceed(exchange)
+            self._learn_of_known(exchange, credentials, key, response)
+            return response
         attempt = self._keys.attempt(address, credentials)
-        if self._is_accepted(attempt):
-            self._take(exchange, self._credential_rate, attempt.credentials)
-            return self._learn(exchange, attempt, await proceed(exchange), known=True)
         self._take(exchange, self._address_rate, attempt.address)
         return await self._try(exchange, attempt, proceed)
 
@@ -152,12 +155,11 @@ class Admission:
                 None,
                 lambda now: not self._missing_s(self._address_rate, address, now),
             )
-        attempt = self._keys.attempt(request.client.address, credentials)
-        key, accepts = attempt.credentials, _accepts(exchange, response)
+        key, accepts = self._keys.known_by(credentials), _accepts(exchange, response)
         rate, accepted = self._credential_rate, self._accepted
 
         def holds(_now: float) -> bool:
-            return accepted.since(key) is not None or self._is_accepted(attempt)
+            return accepted.since(key) is not None or self._is_accepted(key)
 
         def count(now: float) -> bool:
             if rate.per_s and self._missing_s(rate, key, now):
@@ -177,12 +179,10 @@ class Admission:
     def _name_of(self, rate: TokenBuckets) -> bytes:
         return b"user" if rate is self._credential_rate else b"address"
 
-    def _is_accepted(self, attempt: LoginAttempt) -> bool:
+    def _is_accepted(self, key: bytes) -> bool:
         # Also after accounts were cleared as a precaution (any account was changed): HOSP is then asked again, but
         # that is no guess. A client with a password that was right has guessed it already.
-        if self._accepted.since(attempt.credentials) is not None:
-            return True
-        return self._accounts.recall(attempt.credentials) is not None
+        return self._accepted.since(key) is not None or self._accounts.recall(key) is not None
 
     def _take(self, exchange: Exchange, rate: TokenBuckets, key: bytes) -> None:
         now = self._clock.seconds()
@@ -219,7 +219,7 @@ class Admission:
         trying[attempt.credentials] = trying.get(attempt.credentials, 0) + 1
 
         def learn(answer: Response) -> None:
-            self._learn(exchange, attempt, answer, known=False)
+            self._learn(exchange, attempt, answer)
 
         try:
             await self._slow_down(exchange, attempt)
@@ -284,32 +284,35 @@ class Admission:
         others = len(self._trying.get(attempt.account, {}).keys() - {attempt.credentials})
         return self._by_account.failures(attempt.account, now) + others
 
-    def _learn(
-        self, exchange: Exchange, attempt: LoginAttempt, response: Response, *, known: bool
-    ) -> Response:
-        """Learn from the response whether the credentials were right.
-
-        For unknown credentials this also runs when the client has left.
-        """
+    def _learn(self, exchange: Exchange, attempt: LoginAttempt, response: Response) -> None:
+        """Learn from the response whether the credentials were right; also when the client has left."""
         now = self._clock.seconds()
         if response.status == 401:
-            self._accepted.discard(attempt.credentials)
             self._failed(attempt, now)
         elif _accepts(exchange, response):
-            self._note_accepted(attempt, now)
-            if not known:
-                # Only credentials that were unknown: else each request of the victim would clear an attacker's
-                # failures.
-                if self._by_account.failures(attempt.account, now):
-                    self._telling.came_back(attempt)
-                self._by_account.succeeded(attempt.account)
-        return response
+            self._note_accepted(attempt.credentials, now)
+            # Only for credentials that were unknown: else each request of the victim would clear an attacker's
+            # failures.
+            if self._by_account.failures(attempt.account, now):
+                self._telling.came_back(attempt)
+            self._by_account.succeeded(attempt.account)
 
-    def _note_accepted(self, attempt: LoginAttempt, now: float) -> None:
-        if self._accepted.add(attempt.credentials, now):
-            self._telling.accepted(attempt.credentials)
+    def _learn_of_known(
+        self, exchange: Exchange, credentials: Credentials, key: bytes, response: Response
+    ) -> None:
+        """Learn from the response whether credentials that were right are right still."""
+        if response.status == 401:
+            attempt = self._keys.attempt(exchange.request.client.address, credentials)
+            self._failed(attempt, self._clock.seconds())
+        elif _accepts(exchange, response):
+            self._note_accepted(key, self._clock.seconds())
+
+    def _note_accepted(self, key: bytes, now: float) -> None:
+        if self._accepted.add(key, now):
+            self._telling.accepted(key)
 
     def _failed(self, attempt: LoginAttempt, now: float) -> None:
+        self._accepted.discard(attempt.credentials)
         if self._is_new(attempt.credentials, now):
             self._telling.failed(attempt)
             self._by_address.failed(attempt.address, now)

@@ -211,7 +211,7 @@ class Gate:
     def _at_most(self, places: int) -> int:
         """How many of these slots HOSP can take now."""
         most = min(self._limit.now, places)
-        if self._clock.seconds() < self._resting_until:
+        if self._resting_until > -math.inf and self._clock.seconds() < self._resting_until:
             most = min(most, 1)
         if self.state is not BreakerState.HALF_OPEN:
             return most
