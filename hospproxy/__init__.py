@@ -7,6 +7,7 @@ Follow a request through the packages:
 * ``memory/``: the cache, and screening results that are still to be stored as notes.
 * ``outward/``: to the upstream and back: writes and their outcomes, retry, the gate, the connection.
 * ``record/``: the audit trail of every request.
+* ``copy/``: every state of each record that HOSP has shown, sealed on disk; ``hospproxy-copy``.
 * ``courier/``: a process that does everything after the record is on disk: sinks, index, searches, alerts, retention.
 * ``watch/``: health, metrics, the admin listener and the audit page.
 * ``traces/``: which requests are traced, and how their spans reach a collector.

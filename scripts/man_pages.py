@@ -17,7 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = "deploy/man"
 
-COMMANDS = ("hospproxy", "hospproxy-audit", "hospproxy-report", "hospproxy-state", "hospproxyctl")
+COMMANDS = (
+    "hospproxy",
+    "hospproxy-audit",
+    "hospproxy-copy",
+    "hospproxy-report",
+    "hospproxy-state",
+    "hospproxyctl",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,18 @@ NOTES = {
             ("1", "the trail is not intact, or a part of it could not be read"),
             ("2", "nothing could be checked or read"),
         ),
+    ),
+    "hospproxy-copy": Notes(
+        (
+            ("see how complete the copy is", f"hospproxy-copy status --state {_STATE}"),
+            (
+                "the records of one day",
+                f"hospproxy-copy export --at 2026-11-24T08:00Z --to day.jsonl --state {_STATE}",
+            ),
+            ("erase a patient for good", f"hospproxy-copy forget patient 7 --state {_STATE}"),
+        ),
+        ((f"{_STATE}/copy", "the copy of HOSP's records"),),
+        (("0", "success"), ("1", "failure, damage, or a record that cannot be read")),
     ),
     "hospproxy-report": Notes(
         (
@@ -203,11 +222,14 @@ def twistd_parser() -> argparse.ArgumentParser:
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The argument parser of each command."""
     from hospproxy.control import cli as control
+    from hospproxy.copy import cli as copy
     from hospproxy.record.commands import cli as audit
     from hospproxy.report import cli as report
     from hospproxy.state import cli as state
 
-    found = (twistd_parser(), audit.parser(), report.parser(), state.parser(), control.parser())
+    found = (
+        twistd_parser(), audit.parser(), copy.parser(), report.parser(), state.parser(), control.parser(),
+    )  # fmt: skip
     return dict(zip(COMMANDS, found, strict=True))
 
 

@@ -34,7 +34,7 @@ LAYERS = (
     "guard",
     "outward",
     "record",
-    "watch state traces report",
+    "watch state traces report copy",
     "courier",
     # Commands for the running proxy; they see it as ``Owner``.
     "control",

@@ -24,11 +24,13 @@ def expected(
             continue
         content = resolve(response).get("content", {})
         schema = next((one.get("schema") for name, one in content.items() if is_json(name)), None)
-        shape = resolve(schema).get("type") if schema else None
+        resolved = resolve(schema) if schema else {}
+        shape = resolved.get("type")
         found[str(status).upper()] = ExpectedResponse(
             types=frozenset(str(name).lower() for name in content),
             shape=shape if isinstance(shape, str) and shape in _SHAPES else "",
             check=check(schema) if schema else None,
+            fields=tuple(resolved.get("properties", {})),
         )
     return found
 

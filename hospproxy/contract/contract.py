@@ -55,11 +55,13 @@ class ExpectedResponse:
     :param types: media types, lower-cased; empty for any.
     :param shape: of its JSON: "array", "object", or "" for any.
     :param check: judges the whole document.
+    :param fields: members that its schema names, if it is an object.
     """
 
     types: frozenset[str] = frozenset()
     shape: str = ""
     check: Check | None = None
+    fields: tuple[str, ...] = ()
 
 
 @frozen(slots=True)
@@ -110,6 +112,7 @@ class Resource:
 
     :param id: field of the id.
     :param ascending: a newer record has a higher id.
+    :param copy: the copy of HOSP's records keeps those of this resource.
     """
 
     name: str
@@ -117,6 +120,7 @@ class Resource:
     ascending: bool = False
     created_at: str | None = None
     updated_at: str | None = None
+    copy: bool = False
 
 
 @frozen(slots=True, eq=False)

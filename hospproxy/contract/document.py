@@ -144,7 +144,10 @@ class _Reader:
         )
 
     def _resource(self, name: str, said: Any) -> Resource:
-        made = self._make(f"x-hospproxy.resources.{name}", Resource, {"name": name, **(said or {})})
+        where = f"x-hospproxy.resources.{name}"
+        made = self._make(where, Resource, {"name": name, **(said or {})})
+        if made is not None and not isinstance(made.copy, bool):
+            self.errors.append(f"{where}.copy: must be true or false")
         return made or Resource(name)
 
     def _make(self, where: str, kind: type[Any], said: Any) -> Any:

@@ -36,6 +36,12 @@ RefusedValue = Literal["unknown_key", "damaged", "nonsense"]
 SpanResult = Literal["sent", "failed", "dropped"]
 """What became of a span."""
 
+CopyEvent = Literal[
+    "new", "changed", "confirmed", "missing", "deleted", "late", "undecided", "incomplete", "forgotten", "unreadable",
+    "full", "dropped", "failed",
+]  # fmt: skip
+"""What became of a record in a response; "dropped" and "failed": of a whole response."""
+
 Signal = Literal["traffic", "refusals", "errors", "hosp_errors", "hosp_latency"]
 """The signals by which a surge is noticed."""
 

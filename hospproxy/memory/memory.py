@@ -14,6 +14,7 @@ from ..exchange.exchange import Call, Identified
 from ..http.errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
 from ..http.messages import Identity, Origin, Response
 from ..interfaces import ICacheStore
+from ..process.hook import Hook
 from ..sharing.kinds import ALONE, Sharing
 from ..sharing.news import AccountChange, CredentialsRefused, EntriesInvalidated, News
 from ..sharing.tags import ACCOUNTS, PUBLIC, account_tag
@@ -113,6 +114,8 @@ class Memory:
         self._away = away
         self.stalls: StallSignal = NoStallSignal() if stalls is None else stalls
         self.let_in = let_in
+        self.acknowledged: Hook[[Call, Response]] = Hook()
+        """HOSP has carried a write out, by its own response or by what was found of it."""
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
         self._unknown: list[_Sending] = []
@@ -164,6 +167,8 @@ class Memory:
         done = 200 <= response.status < 300
         if done:
             self._acknowledge(call, response, by)
+            if response.origin is not Origin.MEMORY:  # a replayed response is of an earlier time
+                self.acknowledged.tell(call, response)
             await self.keeper.settled()
         hidden_from = self._owners(by) if done else ()
         await self.sharing.announce(*self._news(call, sending.reference, doubt_s, hidden_from))

@@ -23,6 +23,7 @@ from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .cache_section import CacheSettings
 from .compression_section import CompressionSettings
+from .copy_section import CopySettings
 from .cors_section import CorsSettings
 from .database_section import DatabaseSettings
 from .fields import Network, address, choice, hosts, names, networks, number, path, switch, whole
@@ -334,6 +335,7 @@ class Settings:
     answers: AnswersSettings = Factory(AnswersSettings)
     screening: ScreeningSettings = ScreeningSettings()
     cache: CacheSettings = Factory(CacheSettings)
+    copy: CopySettings = Factory(CopySettings)
     writes: WritesSettings = WritesSettings()
     retry: RetrySettings = RetrySettings()
     gate: GateSettings = Factory(GateSettings)
@@ -368,6 +370,11 @@ class Settings:
     def cache_path(self) -> Path:
         """Path of the cache entries that outlive a restart."""
         return self.state_dir / "cache" / "answers.sqlite"
+
+    @property
+    def copy_path(self) -> Path:
+        """Folder of the copy of HOSP's records."""
+        return self.state_dir / "copy"
 
     @property
     def audit_users_path(self) -> Path:

@@ -25,6 +25,8 @@ from twisted.internet.defer import Deferred
 
 from ..config import Settings
 from ..contract.contract import Contract
+from ..copy.build_copy import copy_for
+from ..copy.intake import CopyIntake
 from ..courier.alert_exchange import AlertExchange
 from ..courier.delivery import Courier
 from ..courier.here import CourierHere, NoCourier
@@ -107,6 +109,7 @@ class Parts:
     screening: ScreeningNotes
     chain: Chain
     traces: Traces
+    copy: CopyIntake | None
     reloading: PartsReload
 
 
@@ -163,6 +166,9 @@ def assemble(
     )
     cache = _cache(base, memory.memory)
     admission = admission_for(base, memory.accounts, refusals, gate.workers)
+    copy = copy_for(base)
+    if copy is not None:
+        memory.memory.acknowledged.listen(copy.deleted)
     via = via_name(key.subkey("via"))
     upstream = Upstream(reactor, settings.upstream, base.metrics, settings.gate.concurrency, via)
     chain_parts = ChainParts(
@@ -183,6 +189,7 @@ def assemble(
         upstream=upstream,
         observed=observed,
         outside=outside,
+        copy=copy,
     )
     traces = traces_for(settings, reactor, host, base.metrics)
     connected = chain_parts.connected(settings)
@@ -231,6 +238,7 @@ def assemble(
         screening=screening,
         chain=chain,
         traces=traces,
+        copy=copy,
         reloading=reloading,
     )
 

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from ..config import Settings
 from ..contract.page import ContractPage
+from ..copy.intake import CopyIntake
 from ..exchange.exchange import Call
 from ..foundations import Foundations
 from ..guard.admission.processor import Admission
@@ -59,6 +60,7 @@ class ChainParts:
     :param via: the proxy's own name in Via.
     :param coded: content that was compressed.
     :param budget: of retries.
+    :param copy: fills the copy of HOSP's records; None: there is none.
     """
 
     base: Foundations
@@ -78,6 +80,7 @@ class ChainParts:
     upstream: Upstream
     observed: Observed
     outside: OutsideChanges
+    copy: CopyIntake | None
 
     def connected(self, settings: Settings) -> ChainSettings:
         """Build the processors that hold options of their own, and return all of them.
@@ -162,7 +165,7 @@ class ChainParts:
         return UpstreamProcessor(
             self.upstream,
             base.reactor,
-            observers=(saw,),
+            observers=(saw,) if self.copy is None else (saw, self.copy.saw),
             noting=self.outside.noting,
             silences=(observed.working_time.silent,),
             wall=base.host.wall,

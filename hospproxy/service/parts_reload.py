@@ -73,4 +73,6 @@ class PartsReload:
         self.entries.reload(settings.writes.max_open)
         parts.budget.reload(settings.retry.budget_ratio, settings.retry.budget_min)
         self.gate.reload(settings)
+        if parts.copy is not None:
+            parts.copy.reload(settings.copy.max_bytes)
         parts.upstream.reload(settings.upstream, settings.gate.concurrency)

@@ -235,6 +235,8 @@ class ProxyService(Service):
             kept = (self._settings.cache_path, self._settings.state_dir / BASE_SHARE)
             remove_left(kept, self._settings.workers)
         self._open_ledger()
+        if self.parts.copy is not None:
+            self.parts.copy.start()
         self._join()
         # Install twice: a reactor that starts to run replaces the handlers with its own.
         self._use(self._settings)
@@ -368,10 +370,9 @@ class ProxyService(Service):
             Step("sharing", lambda _: parts.shared.stop() if parts.shared is not None else None, 0.5),
             Step("ledger", lambda _: parts.ledger.shut(), 1.0),
             Step("cache on disk", lambda _: parts.disk.shut(), 0.5),
+            Step("copy", lambda _: None if parts.copy is None else parts.copy.stop()),
             Step("admin", lambda _: self.admin.stop(0.5) if self.admin is not None else None, 0.75),
-            Step(
-                "audit page", lambda _: self.audit_page.stop() if self.audit_page is not None else None, 0.25
-            ),
+            Step("audit page", lambda _: self.audit_page.stop() if self.audit_page else None, 0.25),
             Step("status", lambda _: self.status.stop(), 0.25),
             Step("traces", lambda has_s: parts.traces.stop(has_s * 0.8)),
             # Alerts are records too: they are raised before the journal is closed.
@@ -387,8 +388,7 @@ class ProxyService(Service):
         return idle.addErrback(lambda _failure: None)
 
     def _leave_screenings(self) -> None:
-        left = self.parts.screening.stop()
-        if left:
+        if left := self.parts.screening.stop():
             _log.info("{left} screening results are not stored yet; the next start resumes", left=left)
 
     def _leave_unfinished(self) -> None:

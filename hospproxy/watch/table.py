@@ -233,6 +233,16 @@ METRICS: tuple[Metric, ...] = (
     _counter("compressed_responses_total", "Responses that were sent in a content coding.", coding=CODINGS),
     _counter("compressions_total", "Contents that were compressed, also if it did not pay.", coding=CODINGS),
     _gauge("cache_disk_bytes", "Disk space used by cache entries that survive a restart."),
+    # The copy of HOSP's records.
+    _counter(
+        "copy_events_total",
+        "Records in HOSP's responses, by what became of them in the copy; `dropped` and `failed` count responses.",
+        event=get_args(words.CopyEvent),
+    ),
+    _gauge("copy_bytes", "Disk space used by the copy of HOSP's records."),
+    _gauge("copy_records", "Records in the copy that are not deleted at HOSP; counted once a minute."),
+    _gauge("copy_oldest_seconds", "Age of the record in the copy that HOSP has not shown for longest."),
+    _gauge("copy_up", "1 while responses are stored in the copy; 0 while they cannot be."),
     _counter("screening_notes_total", "Notes made from screening results.", outcome=("stored", "refused")),
     _gauge("screening_pending", "Notes of screening results that are not stored yet."),
     # Redis.
