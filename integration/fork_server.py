@@ -8,7 +8,7 @@ program and talks to it over a socket pair, with one JSON document in each packe
 - to the client: ``{"pid": …}`` in reply, with a descriptor of the process, and ``{"pid": …, "status": …}`` when that
   process has ended (the status as ``waitpid`` returns it).
 
-It ends when the client closes its socket. What it has started then runs on.
+It ends when the client closes its socket. Processes that it has started then run on.
 """
 
 from __future__ import annotations

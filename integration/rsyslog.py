@@ -1,4 +1,4 @@
-"""A real rsyslogd with its own configuration. What it has written is read by an independent parser."""
+"""A real rsyslogd with its own configuration. An independent parser reads its output."""
 
 from __future__ import annotations
 

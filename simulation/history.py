@@ -278,7 +278,7 @@ class Indexed:
 
 @frozen
 class Left:
-    """A file in a machine's audit folder at the end. What packing has not finished shows here."""
+    """A file in a machine's audit folder at the end, so unfinished packing is seen."""
 
     at: float
     machine: str

@@ -169,7 +169,7 @@ SCENES: Mapping[str, Scene] = {
     "reads in an outage": Scene(("read",), {}, ("outages", "outages"), rate=3.0),
     "passwords changed outside": Scene(("read",), {}, ("passwords behind",), rate=4.0, mean_s=0.1),
     "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),
-    # What is set right in the cache is shown only while HOSP is away.
+    # Corrections of cache entries are shown only while HOSP is away.
     "filters not applied": Scene(
         ("read", "edit"), {}, ("outages", "outages"), {"passes_over": True},
         {"read": {"target": list(FILTERED)}, **_HOT_EDIT}, rate=3.0, mean_s=0.1,

@@ -1,6 +1,6 @@
 """Decode a request body and count it while it arrives (RFC 9112 §6, §7).
 
-Each decoder removes the bytes of its body from the front of the buffer. What it leaves is the next request.
+Each decoder removes the bytes of its body from the front of the buffer. The rest is the next request.
 """
 
 from __future__ import annotations

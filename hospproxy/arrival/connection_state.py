@@ -9,8 +9,8 @@ r"""The states of an HTTP/1.1 connection, and the table of all transitions betwe
 A request that arrives in one piece goes from IDLE to ANSWERING, and its response back to IDLE. The other states are for
 clients that send or read slowly, bodies that are not read at once, and responses that are streamed.
 
-``http1.py`` does the I/O. It reports events, and sets no state by itself. What is true of one message only (whether
-another request may follow, whether the client waits for a 100) is in the ``fields.Framing`` of that message.
+``http1.py`` does the I/O. It reports events, and sets no state by itself. The facts of one message (whether
+another request may follow, whether the client waits for a 100) are in the ``fields.Framing`` of that message.
 ``docs/adr/0035-a-table-of-connection-states.md`` says why.
 """
 

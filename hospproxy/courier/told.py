@@ -1,4 +1,4 @@
-"""What the courier process has reported last, shown among the metrics of the service.
+"""The last report of the courier process, shown among the metrics of the service.
 
 A scrape asks nobody: the courier reports by itself. While it is silent, sinks count as down, and the service computes
 how far they are behind from how much it has written since.

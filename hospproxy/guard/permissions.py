@@ -215,7 +215,7 @@ class Permissions:
         return False  # it waits for something, so it is not known now
 
     async def _changing(self, exchange: Identified, call: Call, proceed: Proceed) -> Response:
-        """Send a change. What was known of the record is invalid until the response says what it is now."""
+        """Send a change. Knowledge of the record is invalid until the response says what the record is now."""
         self._knowledge.forget(call.operation.resource, call.record_id)
         try:
             return await proceed(exchange)

@@ -53,7 +53,7 @@ def variable(what: str) -> Metadata:
     takes = "the name of a variable"
 
     def read(value: Any) -> str:
-        # What is no name may be the secret itself, put here by mistake.
+        # A value that is not a name may be the secret itself, put here by mistake.
         if not isinstance(value, str) or _NAME.fullmatch(value) is None:
             raise BadValueError(f"expected {takes} of the environment, not its value")
         return value

@@ -1,4 +1,4 @@
-"""What an access log tells of a request that the audit trail does not need: its host, its sizes, its user agent.
+"""The facts of a request that an access log needs and the audit trail does not: host, sizes, user agent.
 
 Pure. For equal requests it is equal too, so a request that a shortcut answers costs nothing more.
 """

@@ -12,7 +12,7 @@ import msgspec
 
 RELAY: Final = 2
 MOST_BYTES: Final = 1 << 30
-"""Longest message in bytes. What is sent is bounded by the limits for bodies of requests and of responses."""
+"""Longest message in bytes. The limits for bodies of requests and responses bound what is sent."""
 
 Pairs = tuple[tuple[bytes, bytes], ...]
 

@@ -69,7 +69,7 @@ def indexed_once(truth: Truth) -> Iterator[Violation]:
 
 
 def packed(truth: Truth) -> Iterator[Violation]:
-    """A file that was closed long ago is packed, and exists once. What packing has begun is not left behind."""
+    """A file that was closed long ago is packed, and exists once. Packing leaves no unfinished file behind."""
     names = {(file.machine, file.name) for file in truth.history.of(Left)}
     closed = {(record.machine, record.file) for record in truth.history.of(Due) if record.closed}
     for machine, file in sorted(closed):

@@ -1,4 +1,4 @@
-"""Runs a recorded day once in virtual time. What comes out is a journal again, read as the recorded one was."""
+"""Runs a recorded day once in virtual time. The result is a journal, read as the recorded one was."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Cast:
 
     @classmethod
     def of(cls, visits: Iterable[Visit]) -> Cast:
-        """Everybody and every record that a day's requests name. What was never found does not exist."""
+        """Everybody and every record that a day's requests name. A record that was never found does not exist."""
         cast = cls()
         for visit in visits:
             if visit.who and visit.who not in cast.people:

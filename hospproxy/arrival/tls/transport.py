@@ -119,7 +119,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
             self._flushReceiveBIO()  # type: ignore[no-untyped-call]
 
     def _refuse_plain(self) -> None:
-        """Tell a client that it should speak TLS. What it sends after that is dropped, until a handshake is late."""
+        """Tell a client that it should speak TLS. Its further bytes are dropped, until a handshake would be late."""
         self._plain = True
         self.transport.write(HINT)
         # Only our side: closing both while more is coming would reset the connection, and the hint be lost.

@@ -135,7 +135,7 @@ class PeerReports:
             self._sharing.say(
                 CredentialsAccepted(tuple(self._accepted.popitem(last=False)[0] for _ in range(most)))
             )
-        # What did not fit into this message goes into the next.
+        # Reports that did not fit into this message go into the next.
         if self._accepted or MOST_KEYS in (len(used.credentials), len(used.addresses)):
             self._soon()
 

@@ -96,7 +96,7 @@ class Noticer:
     def observe(self, record: Mapping[str, Any], at: float | None = None) -> None:
         """Run the rules on a record that is on disk. Never raises.
 
-        :param at: when it was made, in seconds since the epoch; None: now. What is late must count in its own time.
+        :param at: when it was made, in seconds since the epoch; None: now. A late alert counts at its own time.
         """
         try:
             seen = self.seen(record)

@@ -105,7 +105,7 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 def entry_of(line: bytes, stem: str, seq: int, place: int) -> tuple[Entry, tuple[SetMember, ...]]:
     """The row of a line, and the members of the disclosure set that the line declares."""
-    # The quick decoder passes over fields that are not in _Line. What could be wrong in them is read by the rule.
+    # The quick decoder passes over fields that are not in _Line. The rule reads them if they could be wrong.
     if b"\\" not in line and b'"disclosure"' not in line and _is_utf8(line):
         try:
             return _quick(_decode(line), stem, seq, place), ()

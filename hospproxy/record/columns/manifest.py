@@ -1,4 +1,4 @@
-"""The list of what the index holds: one small file, replaced as a whole. What it does not name does not count."""
+"""The content of the index: one small file, replaced as a whole. Segments that it does not name are ignored."""
 
 from __future__ import annotations
 
