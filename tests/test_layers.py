@@ -55,7 +55,6 @@ UPWARD = {
         "process.host",
         "record.trail.uring",
     ): "a process takes its io_uring from Host, so that a simulation can hand in another",
-    ("process.host", "record.trail.group_commit"): "the type of that io_uring",
     (
         "process.host",
         "record.columns.asker",

@@ -22,7 +22,7 @@ from .worker import TaskRunner, TaskThread
 if TYPE_CHECKING:
     from ..record.columns.asker import Asker
     from ..record.columns.questions import Setup
-    from ..record.trail.group_commit import WriteRing
+    from ..record.trail.uring import WriteRing
 
 
 def ring(reactor: Any) -> WriteRing:

@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
@@ -19,27 +19,18 @@ from twisted.python.failure import Failure
 from ...process.worker import TaskRunner
 from ..disclosures import Disclosure
 from .current import RingAppend
-from .files import FULL, JournalFile
+from .files import FULL
 from .keeper import TrailKeeper
+
+if TYPE_CHECKING:
+    from .uring import WriteRing
 
 _OF_THE_DISK = FULL | {errno.EIO, errno.EROFS, errno.ENOENT}
 """Error numbers that come from the disk; they are no reason to give up io_uring."""
 
 T = TypeVar("T")
 
-
-class WriteRing(Protocol):
-    """Writes one block after another (uring.py)."""
-
-    def write(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
-        """Begin to write; the previous write must have finished.
-
-        :param completed: called with the number of bytes on disk, or with a negative error number.
-        :raise OSError: nothing is written.
-        """
-
-    def close(self) -> None:
-        """Release the ring's descriptor and memory; no write may be in flight."""
+MakeRing = Callable[[], "WriteRing"]
 
 
 @define(eq=False)
@@ -56,7 +47,7 @@ class Committer:
 
     _keeper: TrailKeeper
     _worker: TaskRunner
-    _make_ring: Callable[[], WriteRing] | None = None
+    _make_ring: MakeRing | None = None
     _ring: WriteRing | None = field(default=None, init=False)
     _flying: bool = field(default=False, init=False)
     _in_thread: int = field(default=0, init=False)

@@ -26,7 +26,7 @@ from ...options.audit_section import AuditSettings
 from ...process.worker import TaskRunner
 from ..disclosures import Disclosure
 from .follower import Cursor
-from .group_commit import Committer, WriteRing
+from .group_commit import Committer, MakeRing
 from .keeper import TrailKeeper
 from .record_line import encode_record
 
@@ -109,7 +109,7 @@ class Journal:
         *,
         bounds: JournalBounds | None = None,
         by_clock: bool = False,
-        make_ring: Callable[[], WriteRing] | None = None,
+        make_ring: MakeRing | None = None,
         after_poll: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._keeper = keeper

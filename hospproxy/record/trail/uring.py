@@ -15,7 +15,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
@@ -50,6 +50,20 @@ def _call(number: int, *arguments: Any) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+class WriteRing(Protocol):
+    """Writes one block after another: ``Uring``, or a simulated one."""
+
+    def write(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
+        """Begin to write; the previous write must have finished.
+
+        :param completed: called with the number of bytes on disk, or with a negative error number.
+        :raise OSError: nothing is written.
+        """
+
+    def close(self) -> None:
+        """Release the ring's descriptor and memory; no write may be in flight."""
 
 
 class _Rings:
