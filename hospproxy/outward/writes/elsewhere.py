@@ -165,9 +165,10 @@ class OtherWorkers:
     async def joined(self, exchange: Identified, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.
 
-        :return: its response; or, if this one may be sent, "" (the other is surely absent) or the reference of an
-            orphan.
-        :raise OutcomeUnknown: the outcome is not known in time, or never will be.
+        :return: its response; or, if this one may be sent, "" (the other is surely absent, or its record was changed
+            since) or the reference of an orphan.
+        :raise OutcomeUnknown: the outcome is not known in time, or never will be; or it is not known whether the
+            record was changed since.
         """
         exchange.trace.reference, known = reference, None
         try:
@@ -181,6 +182,9 @@ class OtherWorkers:
             and known.answer is not None
             and known.state in (WriteState.ANSWERED, WriteState.FOUND)
         ):
+            if key is None and await self.was_overwritten(exchange, known.answer, reference):
+                self.claims.handed_over(reference)
+                return ""
             exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             exchange.trace.outcome = "found" if known.state is WriteState.FOUND else ""
             exchange.trace.record_id = known.record or exchange.trace.record_id

@@ -155,10 +155,7 @@ class Writes:
         """Like ``_retried``, for a write of another worker."""
         found = await self._others.joined(exchange, reference, key)
         if isinstance(found, Response):
-            if key is not None or not await self._others.was_overwritten(exchange, found, reference):
-                return found
-            self._claims.handed_over(reference)
-            found = ""
+            return found
         return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=found))
 
     async def _retried(

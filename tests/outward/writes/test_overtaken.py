@@ -12,6 +12,7 @@ from hospproxy.http.messages import Response
 from tests.rig import STAFF2
 
 from .site import Worker
+from .test_again import RESET
 from .test_elsewhere import SiteTestCase
 
 
@@ -157,6 +158,20 @@ class ChangedOutsideTests(EditTestCase):
             self.hosp.read_faults = []
             self.change(worker, "a")
             self.assertEqual(self.bodies, ["a", "a"] if outside else ["a"], place)
+
+    def test_what_was_found_is_not_recorded_as_the_outcome_of_a_retry_that_ends_otherwise(self) -> None:
+        for place in (0, 1):
+            self.setUp()
+            worker = (self.one, self.two)[place]
+            self.hosp.faults = [("after", RESET)]
+            self.change(self.one, "a", lost=True)
+            self.bypass(body="outside")
+            for faults, outcome, hits in (([500] * 9, "unknown", ["writes:joined"]), ([], "", [])):
+                self.hosp.read_faults = faults
+                worker.get(self.changing(worker, "a"))
+                trace = [one for one in worker.exchanges if one.request.method == "PATCH"][-1].trace
+                self.assertEqual((trace.outcome, trace.rule_hits), (outcome, hits), place)
+                self.clock.advance(50)
 
     def test_what_somebody_has_deleted_is_no_longer_changed(self) -> None:
         for place in (0, 1):
