@@ -21,6 +21,8 @@ from .line import HeadRefused, RequestLine, longest_line, parse_line, refuse_lon
 
 _TOKEN_START: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _PLAIN_LINE: Final = re.compile(rb"GET /[A-Za-z0-9/._~?=&-]*+ HTTP/1\.1\r\n")
+_BASIC: Final = re.compile(rb"\r\n[Aa]uthorization: (Basic [A-Za-z0-9+/=_-]+)\r\n")
+_SECRET: Final = re.compile(rb"(?i)authorization|cookie")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _EMPTY_LINES: Final = 2
 
@@ -43,32 +45,75 @@ class RequestHead:
     framing: Framing
 
 
+_Pairs = tuple[tuple[bytes, bytes], ...]
+
+
+@frozen(slots=True)
+class _Around:
+    """Fields before and after the credentials."""
+
+    before: _Pairs
+    after: _Pairs
+
+    @classmethod
+    def of(cls, fields: Headers) -> _Around | None:
+        names = [name for name, _ in fields.pairs]
+        if names.count(b"authorization") != 1:
+            return None
+        place = names.index(b"authorization")
+        return cls(fields.pairs[:place], fields.pairs[place + 1 :])
+
+    def having(self, credentials: bytes) -> Headers:
+        return Headers((*self.before, (b"authorization", credentials), *self.after))
+
+
+@frozen(slots=True)
+class _Known:
+    """What the fields of a head mean, whatever its line and its credentials are."""
+
+    fields: _Around
+    headers: _Around
+    host: str
+    framing: Framing
+
+    @classmethod
+    def of(cls, head: RequestHead) -> _Known | None:
+        fields, headers = _Around.of(head.fields), _Around.of(head.headers)
+        if fields is None or headers is None:
+            return None
+        return cls(fields, headers, head.host, head.framing)
+
+
 class HeadReader:
     """Parses the heads of one connection, and remembers the last fields: most clients send the same ones each time.
 
-    Only the line of a GET may differ, in characters that nobody reads in two ways; it is parsed each time. What is
-    remembered holds credentials, so it must not outlive the connection.
+    Only the line of a GET may differ, in characters that nobody reads in two ways, and Basic credentials. The line is
+    parsed each time. Credentials and cookies are not remembered: the connection may stay open long after its request.
     """
 
-    __slots__ = ("_fields", "_last")
+    __slots__ = ("_after", "_before", "_known")
 
     def __init__(self) -> None:
-        self._fields = b""
-        self._last: RequestHead | None = None
+        self._before = self._after = b""
+        self._known: _Known | None = None
 
     def read(self, data: bytes, limits: ArrivalSettings) -> RequestHead:
         """Parse and check a complete request head: ``parse_head``, whatever came before it."""
         plain = _PLAIN_LINE.match(data)
-        if plain is None:
+        basic = None if plain is None else _BASIC.search(data, plain.end() - 2)
+        if plain is None or basic is None:
             return parse_head(data, limits)
-        fields = data[plain.end() :]
-        if self._last is None or fields != self._fields:
-            self._last = parse_head(data, limits)
-            self._fields = fields
-            return self._last
-        line, last = check_line(data, limits), self._last
-        assert line is not None
-        return RequestHead(line, last.fields, last.headers, last.host, last.framing)
+        before, after = data[plain.end() : basic.start(1)], data[basic.end(1) :]
+        known = self._known
+        if known is not None and before == self._before and after == self._after:
+            line, credentials = check_line(data, limits), basic[1]
+            assert line is not None
+            fields, headers = known.fields.having(credentials), known.headers.having(credentials)
+            return RequestHead(line, fields, headers, known.host, known.framing)
+        head = parse_head(data, limits)
+        if len(_SECRET.findall(before)) == 1 and _SECRET.search(after) is None:
+            self._before, self._after, self._known = before, after, _Known.of(head)
+        return head
 
 
 class _Tokens:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from functools import lru_cache
 
 from attrs import field, frozen
 
@@ -25,7 +24,6 @@ class Credentials:
     password: str = field(repr=False)
 
 
-@lru_cache(maxsize=1)  # several processors parse the same value, one right after the other
 def parse_basic(value: bytes | None) -> Credentials | None:
     """Parse the value of Authorization; None if it is missing or malformed.
 

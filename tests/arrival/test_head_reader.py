@@ -26,6 +26,13 @@ FIELDS = (
     b"Host: a.example\r\nHost: a.example\r\n", b"Host: a.example\r\nExpect: 100-continue\r\n",
     b"Host: a.example\r\nTransfer-Encoding: chunked\r\n", b"Host: a.example\r\nUpgrade: h2c\r\n",
     b"Host : a.example\r\n", b"Host: a.example\r\nVia: 1.1 b\r\n",
+    b"Authorization: Basic YTpi\r\nHost: a.example\r\n", b"Host: a.example\r\nauthorization: Basic Yzpk\r\n",
+    b"Host: a.example\r\nAuthorization: Basic Yzpk\r\n", b"Host: a.example\r\nAuthorization: basic Yzpk\r\n",
+    b"Host: a.example\r\nAuthorization: Basic YTpi\r\nConnection: authorization\r\n",
+    b"Host: a.example\r\nAuthorization: Basic YTpi\r\nConnection: close\r\n",
+    b"Host: a.example\r\nAuthorization: Basic YTpi\r\nAuthorization: Basic Yzpk\r\n",
+    b"Host: a.example\r\nAuthorization: Basic YTpi\r\nProxy-Authorization: Basic YTpi\r\n",
+    b"Host: a.example\r\nAuthorization: Basic YTpi\r\nCookie: a=Yzpk\r\n",
 )  # fmt: skip
 
 
@@ -55,9 +62,26 @@ class HeadReaderTests(SynchronousTestCase):
                     data = second + b"\r\n" + fields + b"\r\n"
                     self.assertEqual(read(reader.read, data), read(parse_head, data), (first, data))
 
+    def test_every_field_after_every_field(self) -> None:
+        for first in FIELDS:
+            for second in FIELDS:
+                reader, line = HeadReader(), b"GET /patients HTTP/1.1\r\n"
+                read(reader.read, line + first + b"\r\n")
+                data = line + second + b"\r\n"
+                self.assertEqual(read(reader.read, data), read(parse_head, data), (first, data))
+
     def test_equal_fields_are_read_once(self) -> None:
-        reader, fields = HeadReader(), b" HTTP/1.1\r\nHost: a.example\r\n\r\n"
-        first = reader.read(b"GET /a" + fields, LIMITS)
-        second = reader.read(b"GET /b?c=d" + fields, LIMITS)
-        self.assertIs(first.headers, second.headers)
+        reader, fields = HeadReader(), b" HTTP/1.1\r\nHost: a.example\r\nAuthorization: Basic %b\r\n\r\n"
+        first = reader.read(b"GET /a" + fields % b"YTpi", LIMITS)
+        second = reader.read(b"GET /b?c=d" + fields % b"Yzpk", LIMITS)
+        self.assertIs(first.framing, second.framing)
         self.assertEqual((second.line.path, second.line.query), (b"/b", b"c=d"))
+        self.assertEqual(second.headers.get(b"authorization"), b"Basic Yzpk")
+
+    def test_it_remembers_no_credentials_and_no_cookie(self) -> None:
+        for fields in FIELDS:
+            reader = HeadReader()
+            read(reader.read, b"GET /a HTTP/1.1\r\n" + fields + b"\r\n")
+            remembered = repr([getattr(reader, name) for name in reader.__slots__])
+            self.assertNotIn("YTpi", remembered)
+            self.assertNotIn("Yzpk", remembered)
