@@ -31,8 +31,8 @@ class Stage(Protocol):
     def couriers(self, machine: int) -> list[Any]:
         """Courier processes of a machine."""
 
-    def stay_down(self, machine: int, seconds: float) -> None:
-        """Start nothing on a machine for a while."""
+    def supervisor(self, machine: int) -> Any:
+        """What starts the processes of a machine; see ``supervisor.Supervisor``."""
 
     def links(self, where: str) -> list[Any]:
         """Links of the network: of ``clients``, ``hosp``, ``redis`` or ``sink`` with each machine."""
@@ -48,7 +48,10 @@ def strike(stage: Stage, fault: Fault) -> None:
 
 
 def _kill(stage: Stage, fault: Fault, where: str) -> None:
-    stage.stay_down(fault.machine, fault.for_s)
+    if where == "worker":
+        _kill_worker(stage, fault)
+        return
+    stage.supervisor(fault.machine).stay_down(fault.for_s)
     for process in stage.running(fault.machine):
         if where == "seam":
             # Counted from now on; if the process never reaches it, the fault does not happen.
@@ -56,6 +59,21 @@ def _kill(stage: Stage, fault: Fault, where: str) -> None:
             process.kill_at(seam, process.reached().get(seam, 0) + fault.args["nth"])
         else:
             process.kill()
+
+
+def _kill_worker(stage: Stage, fault: Fault) -> None:
+    """Kill one worker alone, now or at a seam. Its siblings go on serving, and its supervisor starts another."""
+    supervisor, slot = stage.supervisor(fault.machine), fault.args.get("slot", 0)
+    process = supervisor.worker(slot)
+    if process is None:
+        return
+    seam = fault.args.get("seam", "")
+    if seam:
+        # Counted from now on; if the worker never reaches it, the fault does not happen.
+        nth = process.reached().get(seam, 0) + fault.args["nth"]
+        process.at(seam, nth, partial(supervisor.kill, slot, process))
+    else:
+        supervisor.kill(slot, process)
 
 
 def _courier(stage: Stage, fault: Fault, _: str) -> None:
@@ -70,7 +88,7 @@ def _courier(stage: Stage, fault: Fault, _: str) -> None:
 
 
 def _power(stage: Stage, fault: Fault, _: str) -> None:
-    stage.stay_down(fault.machine, fault.for_s)
+    stage.supervisor(fault.machine).stay_down(fault.for_s)
     stage.machines[fault.machine].power_cut()
     step = fault.args.get("wall_step_s", 0.0)
     if step:

@@ -32,6 +32,9 @@ SEAMS = (
     "before cache",
 )
 
+WORKER_SEAMS = ("event", "event", "event", "event", *SEAMS)
+"""Of one worker that dies alone."""
+
 COURIER_SEAMS = (
     "event", "event", "event", "before audit-files", "after audit-files", "open audit-files", "write audit-files",
     "sync audit-files", "rename audit-files", "unlink audit-files", "before audit-index", "after audit-index",
@@ -65,10 +68,11 @@ class Plan:
     """One world.
 
     :param seed: for what is not in the plan: the network's delays, the proxy's entropy.
-    :param shape: ``one``, ``workers`` (two of them and Redis), ``machines`` (two machines and Redis).
+    :param shape: ``one``, ``workers`` (two of them and Redis), ``machines`` (two machines and Redis, with one worker
+        each unless `world` says how many).
     :param busy_s: people begin errands for so long; faults end somewhat earlier.
     :param settle_s: how long the world goes on after that.
-    :param world: visible, marked, stamps_differ, imported, hosp_skew_s, options.
+    :param world: visible, marked, stamps_differ, imported, hosp_skew_s, options, workers.
     """
 
     seed: int
@@ -85,6 +89,13 @@ class Plan:
     def machines(self) -> int:
         """Number of machines."""
         return 2 if self.shape == "machines" else 1
+
+    @property
+    def workers(self) -> int:
+        """Number of workers of each machine; 1: the proxy is one process."""
+        if self.shape == "one":
+            return 1
+        return int(self.world.get("workers", 2 if self.shape == "workers" else 1))
 
     def to_json(self) -> str:
         """Serialise, for storing."""
@@ -116,11 +127,13 @@ def draw(seed: int, shape: str | None = None, busy_s: float = 240.0, habits: tup
     plan = Plan(seed, shape, busy_s, calm_at)
     # A stream of its own: a world without a courier stays as it is.
     has_courier, deaths = _courier(random.Random(f"courier|{seed}"), plan)
+    # So does one in which no worker dies alone.
+    workers, alone = _alone(random.Random(f"workers|{seed}"), plan)
     return evolve(
         plan,
         hosp=_hosp(chance, seed, calm_at),
-        world=_world(chance) | has_courier,
-        faults=tuple(sorted((*_faults(chance, plan), *deaths), key=lambda fault: fault.at)),
+        world=_world(chance) | has_courier | workers,
+        faults=tuple(sorted((*_faults(chance, plan), *deaths, *alone), key=lambda fault: fault.at)),
         errands=tuple(plan_errands(chance, busy_s, chance.choice((0.3, 0.6, 1.0)), few)),
     )
 
@@ -170,6 +183,14 @@ def _courier(chance: random.Random, plan: Plan) -> tuple[dict[str, Any], list[Fa
     found = _courier_deaths(chance, plan) if chance.random() < 0.7 else []
     found += _sink_troubles(chance, plan) if chance.random() < 0.4 else []
     return {"courier": True, "index": chance.random() < 0.5}, found
+
+
+def _alone(chance: random.Random, plan: Plan) -> tuple[dict[str, Any], list[Fault]]:
+    """Whether workers die alone; then machines have several, too."""
+    if plan.shape == "one" or chance.random() >= 0.4:
+        return {}, []
+    workers = {"workers": 2} if plan.shape == "machines" else {}
+    return workers, _worker_deaths(chance, plan)
 
 
 def _moment(chance: random.Random, plan: Plan) -> float:
@@ -285,6 +306,11 @@ def _early_outage(_chance: random.Random, _plan: Plan) -> list[Fault]:
     return [Fault(5.0, "hosp away", 0, 10.0)]
 
 
+def _no_redis(_chance: random.Random, plan: Plan) -> list[Fault]:
+    """Redis is away for most of the time, once each worker knows its share of HOSP's slots."""
+    return [Fault(20.0, "redis away", 0, plan.calm_at - 22.0)]
+
+
 def _silences(chance: random.Random, plan: Plan) -> list[Fault]:
     """HOSP accepts requests, and sends no response for a while."""
     at = round(chance.uniform(plan.calm_at * 0.65, plan.calm_at - 20.0), 3)
@@ -326,6 +352,24 @@ def _courier_deaths(chance: random.Random, plan: Plan) -> list[Fault]:
     return found
 
 
+def _worker_deaths(chance: random.Random, plan: Plan) -> list[Fault]:
+    """One worker dies alone at any event, or at a task of its ledger, journal or cache; at times its successor, too."""
+    found = []
+    for _ in range(chance.choice((2, 4, 8))):
+        slot, machine = chance.randrange(2), _machine(chance, plan)
+        seam = chance.choice(WORKER_SEAMS)
+        nth = chance.randint(1, 400) if seam == "event" else chance.randint(1, 6)
+        at = round(chance.uniform(3.0, plan.calm_at), 3)
+        found.append(Fault(at, "kill worker", machine, 0.0, {"slot": slot, "seam": seam, "nth": nth}))
+        if chance.random() < 0.3:
+            # While it takes over what the dead one held.
+            seam = chance.choice(("event", "before ledger", "after ledger"))
+            nth = chance.randint(1, 60) if seam == "event" else chance.randint(1, 8)
+            soon = round(at + chance.uniform(0.1, 3.0), 3)
+            found.append(Fault(soon, "kill worker", machine, 0.0, {"slot": slot, "seam": seam, "nth": nth}))
+    return found
+
+
 def _sink_troubles(chance: random.Random, plan: Plan) -> list[Fault]:
     """The way to the receiver of records is cut, or breaks."""
     found = []
@@ -344,5 +388,6 @@ DRAWERS: Mapping[str, Drawer] = {
     "HOSP's clock": _clock_of_hosp, "passwords behind": _passwords_behind, "slow disk": _slow_disk,
     "early outage": _early_outage, "silences": _silences, "often behind": _often_behind,
     "kills in the ledger": _kills_in_the_ledger, "courier's deaths": _courier_deaths, "sinks": _sink_troubles,
+    "worker's deaths": _worker_deaths, "no Redis": _no_redis,
 }  # fmt: skip
 """Kinds of faults by name, for scenes; those that an ordinary world may have are in `_faults`."""

@@ -59,6 +59,7 @@ _A_B_A = {
 _SAME_NOTE = {"note": {"patient": 1, "keyed": _KEYS}}
 _LOST = {"reset_after": 0.2, "error_after": 0.15, "late_reset": 0.1, "error_before": 0.1}
 _LATE = {"late_reset": 0.35, "late_timeout": 0.1}
+_WORKERS = {"workers": 2}
 
 SCENES: Mapping[str, Scene] = {
     "late edits": Scene(("edit",), _LATE, args=_HOT_EDIT),
@@ -183,6 +184,24 @@ SCENES: Mapping[str, Scene] = {
     "courier and service": Scene(
         ("read", "note", "edit"), {}, ("courier's deaths", "deaths", "disks", "sinks"),
         {"courier": True, "index": True}, busy_s=60.0, rate=3.0, mean_s=0.1, settle_s=160.0,
+    ),
+    "lost notes, workers die": Scene(
+        ("note", "twice"), _LOST, ("worker's deaths", "worker's deaths"), {"imported": [True, False], **_WORKERS},
+        _SAME_NOTE, rate=1.0,
+    ),
+    "late edits, workers die": Scene(
+        ("edit",), _LATE, ("worker's deaths", "worker's deaths"), _WORKERS, _HOT_EDIT
+    ),
+    "late edits, workers without Redis": Scene(
+        ("edit",), _LATE, ("no Redis",), _WORKERS, even=True, busy_s=90.0, mean_s=0.2,
+        args={"edit": {"target": [f"/notes/{id_}" for id_ in range(1, 7)], "keyed": False}},
+    ),
+    "keys again, workers die": Scene(
+        ("again",), {"reset_after": 0.2}, ("worker's deaths", "worker's deaths"), _WORKERS, rate=1.0
+    ),
+    "slow HOSP, workers die": Scene(
+        ("read", "note"), {}, ("worker's deaths", "worker's deaths"), _WORKERS, rate=2.0, mean_s=4.0,
+        settles=True,
     ),
     "lost notes that others change": Scene(
         ("note", "meddle"), {"reset_after": 0.3, "late_reset": 0.3}, world={"imported": True}, rate=1.2,

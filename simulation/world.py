@@ -22,6 +22,7 @@ from .history import CourierLife, History, Life, Premises, Unhandled
 from .hosp.behaviour import DEFINITE
 from .hosp.server import START, Hosp
 from .receiver import Receiver
+from .supervisor import Supervisor
 
 HOSP_ADDRESS = "10.0.0.1"
 CLIENTS_ADDRESS = "10.0.1.1"
@@ -99,8 +100,10 @@ class World:
             self.clients.reactor, self.history, list(MACHINE_ADDRESSES[: plan.machines]), self._stream
         )
         self._tasks: list[Deferred[None]] = []
-        self._down_until: dict[int, float] = {}
-        self._slots: dict[tuple[int, int], int] = {}
+        self._supervisors = [
+            Supervisor(plan.workers, simulation.seconds, self.later, partial(self._start, number))
+            for number in range(plan.machines)
+        ]
 
     def run(self) -> History:
         """Run the world to its end."""
@@ -136,20 +139,19 @@ class World:
         found = [process.courier for process in self.running(machine) if process.courier is not None]
         return [courier for courier in found if courier.running]
 
-    def stay_down(self, machine: int, seconds: float) -> None:
-        """Start nothing on a machine for a while."""
-        self._down_until[machine] = self.simulation.seconds() + seconds
+    def supervisor(self, machine: int) -> Supervisor:
+        """What starts the processes of a machine."""
+        return self._supervisors[machine]
 
     def _watch(self) -> None:
-        """Act as a supervisor: start what does not run."""
-        for number, machine in enumerate(self.machines):
-            slots = {self._slots[process.pid, number] for process in self.running(number)}
-            if self.simulation.seconds() >= self._down_until.get(number, 0.0):
-                for slot in range(2 if self.plan.shape == "workers" else 1):
-                    if slot not in slots:
-                        process = machine.start(self._options(number), slot, has_courier=self.has_courier)
-                        self._slots[process.pid, number] = slot
+        for supervisor in self._supervisors:
+            supervisor.look()
         self.later(_WATCH_S, self._watch)
+
+    def _start(self, machine: int, slot: int, boot_s: float | None) -> Any:
+        more = {} if boot_s is None else {"boot_s": boot_s}
+        options = self._options(machine)
+        return self.machines[machine].start(options, slot, has_courier=self.has_courier, **more)
 
     def links(self, where: str) -> list[Any]:
         """Links between machines and the clients, HOSP, Redis, or the receiver of records."""
@@ -172,7 +174,7 @@ class World:
         redis = "" if self.redis is None else f'[redis]\nenabled = true\nurl = "redis://{REDIS_ADDRESS}:6379"'
         retries = self.plan.world.get("retries")
         budget = "" if retries is None else f"[retry]\nbudget_min = {retries}\nbudget_ratio = 0.0\n"
-        workers = "workers = 2" if self.plan.shape == "workers" else ""
+        workers = f"workers = {self.plan.workers}" if self.plan.workers > 1 else ""
         place = self.machines[machine]
         return OPTIONS.format(
             state=place.state_dir, address=place.address, redis=redis, workers=workers,

@@ -105,7 +105,7 @@ def harmed(truth: Truth) -> Iterator[Violation]:
     for life in truth.history.of(Life):
         # A seam may be reached much later than the fault was set.
         why = truth.troubled(life.at - _FOLLOWS_S, life.at, *_ENDINGS) or truth.troubled(
-            0.0, life.at, "kill seam"
+            0.0, life.at, "kill seam", "kill worker"
         )
         if life.what in ("killed", "ended") and not why:
             yield Violation(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from ..history import Credentials, Life, Measured, Unhandled
-from .truth import Op, Truth, Violation
+from ..history import Broke, Credentials, Life, Measured, Trouble, Unhandled
+from .truth import FOREVER, Op, Truth, Violation
 
 SLACK_S = 3.0
 """Seconds that the network and the disk may add to the proxy's own deadline."""
@@ -14,6 +14,9 @@ LEASES_S = 4.0
 """Seconds that a write may wait in addition while Redis is away: until other workers' leases end (docs/scale.md)."""
 _NO_START = "the audit journal cannot be started"
 """Error of a process that exits at its start because the disk fails. The supervisor starts another."""
+_ALONE = "kill worker"
+"""The fault that one worker dies, and its siblings do not."""
+_ENDS_ALL = ("kill", "kill seam", "power cut", "restart", "disk full", "disk fail", "disk slow")
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 
 
@@ -42,6 +45,39 @@ def gave_up(truth: Truth) -> Iterator[Violation]:
             yield Violation(
                 "service.gave_up", life.at, f"a process of {life.machine} ended with status {life.exit}"
             )
+
+
+def sibling_ended(truth: Truth) -> Iterator[Violation]:
+    """A worker that dies alone takes no sibling with it: on each machine as many die as are killed, or fewer."""
+    troubles = list(truth.history.of(Trouble))
+    killed = Counter(trouble.where for trouble in troubles if trouble.kind == _ALONE)
+    if not killed or any(trouble.kind in _ENDS_ALL for trouble in troubles):
+        return
+    ended: Counter[str] = Counter()
+    for life in truth.deaths(0.0, FOREVER):
+        ended[life.machine] += 1
+        if ended[life.machine] > killed[life.machine]:
+            text = f"process {life.pid} of {life.machine} was {life.what}, though only siblings were killed"
+            yield Violation("service.sibling_ended", life.at, text)
+
+
+def turned_away(truth: Truth) -> Iterator[Violation]:
+    """As long as one worker of the machine serves, no connection is refused."""
+    if truth.history.premises.shape != "workers":
+        return
+    began = {life.pid: life.at for life in truth.history.of(Life) if life.what == "started"}
+    ended = {life.pid: life.at for life in truth.deaths(0.0, FOREVER)}
+    for broke in truth.history.of(Broke):
+        op = truth.ops.get(broke.op)
+        if broke.why != "refused" or op is None:
+            continue
+        since = op.asked.at
+        served = any(at < since and ended.get(pid, FOREVER) > broke.at for pid, at in began.items())
+        # A worker that stops accepts nothing more, and one with a failing disk may not have begun.
+        others = truth.troubled(since - 60.0, broke.at, "restart", "disk", "split", "delay")
+        if served and not others:
+            text = f"{op.asked.intent} was refused a connection, though a worker served"
+            yield Violation("service.turned_away", broke.at, text, (broke.op,))
 
 
 def too_late(truth: Truth) -> Iterator[Violation]:
@@ -160,4 +196,6 @@ def screenings(truth: Truth) -> Iterator[Violation]:
                 break
 
 
-RULES = (unhandled, mistake, gave_up, too_late, goodput, unsettled, unanswered, screenings)
+RULES = (
+    unhandled, mistake, gave_up, sibling_ended, turned_away, too_late, goodput, unsettled, unanswered, screenings
+)  # fmt: skip

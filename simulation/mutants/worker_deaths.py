@@ -1,0 +1,57 @@
+"""Defects planted in what becomes of a dead worker's work, and in what its successor leaves to live siblings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .injection import Mutant
+
+_WRITES = "hospproxy/outward/writes/"
+
+MUTANTS: Mapping[str, Mutant] = {
+    each.name: each
+    for each in (
+        Mutant(
+            "siblings-turn-ended-at-start",
+            f"{_WRITES}kept_turns.py",
+            "        while (keeper := await self._keeping.keep_turn(entry)) is TurnKeeper.SIBLING:\n"
+            "            await task.deferLater(self._clock, _ASKED_AGAIN_S, lambda: None)\n"
+            "        if keeper is TurnKeeper.NOBODY:\n",
+            "        keeper = await self._keeping.keep_turn(entry)\n"
+            "        if keeper is TurnKeeper.SIBLING:\n"
+            "            await self._keeping.end_pending(entry)\n"
+            "            await self._settle(entry, entry.state)\n"
+            "        if keeper is not TurnKeeper.CALLER:\n",
+            "a worker that starts ends the turn that a live sibling keeps",
+            shapes=("workers",),
+            scene="late edits, workers die",
+        ),
+        Mutant(
+            "siblings-turn-unseen-without-redis",
+            f"{_WRITES}elsewhere.py",
+            "            await self._siblings_done(entry)\n",
+            "            pass\n",
+            "while Redis is away a late PATCH of a sibling undoes a later one",
+            shapes=("workers",),
+            scene="late edits, workers without Redis",
+        ),
+        Mutant(
+            "live-sibling-taken-for-dead",
+            "hospproxy/outward/ledger/owner.py",
+            "        except BlockingIOError:\n            return False\n",
+            "        except BlockingIOError:\n            return True\n",
+            "a worker that starts takes over what its live sibling is sending",
+            shapes=("workers",),
+            scene="lost notes, workers die",
+        ),
+        Mutant(
+            "dead-workers-journal-not-continued",
+            "hospproxy/record/trail/keeper.py",
+            "        self._head = before.head\n",
+            "",
+            "the successor's records are not linked to those of the dead worker",
+            shapes=("workers",),
+            scene="keys again, workers die",
+        ),
+    )
+}
