@@ -45,6 +45,15 @@ MUTANTS: Mapping[str, Mutant] = {
             scene="lost notes, workers die",
         ),
         Mutant(
+            "orphan-sent-without-look",
+            f"{_WRITES}redis/claims.py",
+            "sent_ago_s=sent_ago if over or blind > 0 else None",
+            "sent_ago_s=sent_ago if blind > 0 else None",
+            "a dead worker's write is sent again by the one that takes over its claim",
+            shapes=("workers",),
+            scene="lost notes, workers die",
+        ),
+        Mutant(
             "dead-workers-journal-not-continued",
             "hospproxy/record/trail/keeper.py",
             "        self._head = before.head\n",
