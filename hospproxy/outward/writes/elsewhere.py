@@ -28,6 +28,9 @@ OLDEST_S = 24 * 3600.0
 CLOCK_ERROR_S = 2.0
 _ASKED_AGAIN_S = 0.5
 """Seconds between two questions whether a sibling's write to the same record is over."""
+_UNTOLD_S = 60.0
+"""Seconds after a write without a claim for which the ledger is asked, though Redis is back: a sibling's write from
+before may not be in Redis yet, and may still be carried out."""
 
 
 class OtherWorkers:
@@ -58,6 +61,7 @@ class OtherWorkers:
         self._sightings = sightings
         self._clock = clock
         self._meter = meter
+        self._asks_until = 0.0
         self._notes = Background(
             _log, "noting that a client left failed; this is a bug: report the traceback", meter
         )
@@ -115,6 +119,8 @@ class OtherWorkers:
             if doubtful is not None:
                 raise ClaimedElsewhere(doubtful)
         if not turn.trusted:
+            self._asks_until = self._clock.seconds() + _UNTOLD_S
+        if self._clock.seconds() < self._asks_until:
             await self._siblings_done(entry)
         now = self._clock.seconds()
         entry.trusted, entry.blind = turn.trusted, turn.blind
@@ -133,7 +139,7 @@ class OtherWorkers:
     async def _siblings_done(self, entry: WriteEntry) -> None:
         """Wait until HOSP can no longer carry out what other workers of this machine have sent to the same record.
 
-        Redis does not show it now. A PATCH that HOSP carries out late would undo the one that is sent now.
+        Redis does not show all of it now. A PATCH that HOSP carries out late would undo the one that is sent now.
 
         :raise OverCapacity: that is not so before the deadline. Nothing was sent.
         :raise NotSent: the client has left meanwhile.

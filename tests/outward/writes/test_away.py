@@ -187,6 +187,24 @@ class AwayTests(SiteTestCase):
         self.assertEqual(self.told(sibling, second).status, 200)
         self.assertEqual(self.stored[0]["body"], "B")
 
+    def test_a_siblings_change_that_redis_has_not_been_told_of_yet_is_waited_for(self) -> None:
+        """Redis is back for one worker first."""
+        self.send(self.one)
+        self.clock.advance(130)
+        self.send(self.one)
+        numbers = [note["id"] for note in self.stored]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        self.hosp.faults = [("late:20", RESET)]
+        self.told(self.one, self.one.send("PATCH", f"/notes/{numbers[0]}", {"body": "A"}))
+        self.told(sibling, sibling.send("PATCH", f"/notes/{numbers[1]}", {"body": "x"}))
+        sibling.common.away = False
+        second = sibling.send("PATCH", f"/notes/{numbers[0]}", {"body": "B"})
+        self.assertEqual(self.told(sibling, second).status, 200)
+        self.clock.pump([0.5] * 60)
+        self.assertEqual(self.stored[0]["body"], "B")
+
     def test_a_siblings_change_to_another_record_is_not_waited_for(self) -> None:
         self.send(self.one)
         self.clock.advance(130)
