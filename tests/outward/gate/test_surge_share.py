@@ -170,6 +170,8 @@ class QueueTests(SynchronousTestCase):
         ticket = self.queue.next(now)
         assert ticket is not None
         self.assertEqual((ticket.whose, ticket.surplus), (STAFF[0], False))
+        self.assertEqual(sum(self.served()), 7)
+        self.assertEqual((self.queue.waiting, self.queue.surplus_waiting), (0, 0))
 
     def test_a_write_of_the_surplus_stays_before_a_read(self) -> None:
         for number in range(4):
