@@ -166,7 +166,7 @@ machines-kill: environment ## kill -9 workers and whole machines 50 times while 
 replacements: environment ## replace one process and two workers 10 times each under load; kill -9 their processes at every step (25 minutes)
 	$(BIN)/python -m benchmarks.replacements
 
-surge: environment ## send five times the usual traffic from one source, to one process and to two machines (six minutes)
+surge: environment ## send five times the usual traffic from one source, to one process and to two machines (seven minutes)
 	$(BIN)/python -m benchmarks.surge
 
 reloads: environment ## reload the options 50 times under load, in every way, right files and wrong ones (four minutes)

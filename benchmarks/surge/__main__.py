@@ -171,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steady", type=float, default=120.0, help="seconds of steady traffic (default 120)")
     parser.add_argument("--surge", type=float, default=40.0, help="seconds of the surge (default 40)")
-    parser.add_argument("--after", type=float, default=45.0, help="seconds after it (default 45)")
+    parser.add_argument("--after", type=float, default=60.0, help="seconds after it (default 60)")
     parser.add_argument("--rate", type=float, default=5.0, help="requests a second before it (default 5)")
     given = parser.parse_args(arguments)
     times = (given.steady, given.surge, given.after)
