@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests import test_walkthroughs
+from tests.simulation import worlds
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -44,6 +47,30 @@ class CounterTests(SynchronousTestCase):
             counter.stop()
             list(numbers())
         self.assertEqual(counter.stops("", ROOT, "tests/").calls, 0)
+
+
+class SeenTests(SynchronousTestCase):
+    def calls(self, options: str) -> dict[str, int]:
+        """How often a cache hit calls each function, with further options."""
+        kept: list[stops.Counter] = []
+
+        class Kept(stops.Counter):
+            def __init__(self, counts: Callable[[], bool]) -> None:
+                super().__init__(counts)
+                kept.append(self)
+
+        self.patch(stops, "Counter", Kept)
+        self.patch(test_walkthroughs, "OPTIONS", worlds.OPTIONS + options)
+        stops.of_scenario("cache-hit", [("hit", "hospproxy/")], ROOT)
+        return {
+            code.co_qualname: count for code, count in kept[0]._calls.items() if stops.file_of(code, ROOT)
+        }
+
+    def test_a_hit_costs_no_call_more_with_the_status_page_surges_and_a_log(self) -> None:
+        self.calls("")  # caches fill
+        unseen = self.calls('[status]\nenabled = false\n[log]\nlevel = "error"\n')
+        self.assertEqual(self.calls('[status]\nenabled = true\n[log]\nlevel = "info"\n'), unseen)
+        self.assertGreater(len(unseen), 100)
 
 
 class FollowerTests(SynchronousTestCase):
