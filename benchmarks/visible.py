@@ -37,6 +37,8 @@ TRACED = ON + '[traces]\nendpoint = "http://127.0.0.1:{port}/v1/traces"\nsample 
 OFF = _QUIET + '[status]\nenabled = false\n[log]\nlevel = "error"\n'
 _ASKED = ("/metrics", "/status.json?window=1h", "/status.json?window=1w")
 EVERY_S = 5.0
+IDLE_S = 60.0
+"""Seconds without requests that are counted: long enough for a dozen readings of the status figures."""
 BUSY_PER_S, QUIET_PER_S = 1000.0, 50.0
 """Hits a second: of a busy hospital group, and of a quiet one."""
 
@@ -85,7 +87,7 @@ def count(requests: int) -> None:
         folder, found = Path(name), dict[str, Counted]()
         with origin(folder / "origin") as upstream:
             for word, text in texts().items():
-                found[word] = measure(OURS, upstream.port, folder / word, requests, text)
+                found[word] = measure(OURS, upstream.port, folder / word, requests, text, IDLE_S)
                 print(
                     f"{word}: {found[word].hit:,} instructions a hit, {found[word].idle:,.0f} a second",
                     flush=True,

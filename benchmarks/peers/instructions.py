@@ -25,7 +25,7 @@ from .results import keep
 from .setups import OURS, PLACES, Peer, Site, certificate
 
 _FEW = 200
-_IDLE_S = 15.0
+IDLE_S = 15.0
 
 
 def summary_instructions(dump: str) -> int:
@@ -72,10 +72,13 @@ def counted(peer: Peer, folder: Path, requests: int) -> Script:
     return Script(requests, _dumped(peer, folder), time.monotonic() - began)
 
 
-def idle_rate(peer: Peer, folder: Path) -> float:
-    """Instructions a second that a peer takes when nobody asks."""
+def idle_rate(peer: Peer, folder: Path, idle_s: float) -> float:
+    """Instructions a second that a peer takes when nobody asks.
+
+    :param idle_s: seconds for which they are counted.
+    """
     began = time.monotonic()
-    time.sleep(_IDLE_S)
+    time.sleep(idle_s)
     return _dumped(peer, folder) / (time.monotonic() - began)
 
 
@@ -108,11 +111,14 @@ class Counted:
     idle: float
 
 
-def measure(name: str, upstream: int, folder: Path, requests: int, options: str = "") -> Counted:
+def measure(
+    name: str, upstream: int, folder: Path, requests: int, options: str = "", idle_s: float = IDLE_S
+) -> Counted:
     """Count the instructions of one peer.
 
     :param requests: hits that are counted.
     :param options: more sections for hospproxy's options file.
+    :param idle_s: seconds for which the peer is counted without requests.
     """
     folder.mkdir()
     before = (
@@ -127,7 +133,7 @@ def measure(name: str, upstream: int, folder: Path, requests: int, options: str 
         warm(peer, True, hits())
         _control("--instr=on", peer.roots[0])
         counted(peer, folder, _FEW)  # Python specialises its bytecode, and caches fill
-        idle = idle_rate(peer, folder)
+        idle = idle_rate(peer, folder, idle_s)
         few = counted(peer, folder, _FEW)
         many = counted(peer, folder, _FEW + requests)
     return Counted(a_request(many, few, idle), idle)
