@@ -42,6 +42,12 @@ async ([url, authorization]) => {
   return {written, read, again, deleted, refused, foreign};
 }
 """
+UNASKED = """
+url => fetch(url + "/notes", {method: "POST", mode: "no-cors", credentials: "include", body: new Blob(["{}"])})
+  .then(answer => answer.type)
+"""
+"""A write without a preflight, which the page cannot read."""
+
 NOTHING = dict.fromkeys(("written", "read", "again", "deleted", "refused", "foreign"), "TypeError")
 
 
@@ -61,6 +67,7 @@ async def test_a_listed_page_reads_and_writes_and_no_other_does(processes: Proce
             opened = browser.new_context().new_page()
             opened.goto(origin)
             found.append(opened.evaluate(CALLS, [proxy.plain_url, basic("staff1")]))
+        assert opened.evaluate(UNASKED, off.plain_url) == "opaque"
         return found
 
     try:
@@ -78,6 +85,8 @@ async def test_a_listed_page_reads_and_writes_and_no_other_does(processes: Proce
     assert bad == [NOTHING, NOTHING]
     assert (await ask(off.plain_url, "GET", "/openapi.json", user="staff1")).status == 404
     assert (await ask(off.admin_url, "GET", "/openapi.json")).json()["openapi"] == "3.1.0"
+    [unasked] = [record for record in off.records() if record["method"] == "POST"]
+    assert (unasked["status"], unasked["rule_hits"]) == (403, ["cors:write"])
     preflights = [record for record in on.records() if record["method"] == "OPTIONS"]
     assert {record["status"] for record in preflights} == {204, 403}
     assert {hit for record in preflights for hit in record["rule_hits"]} == {"cors:header", "cors:origin"}
