@@ -243,7 +243,7 @@ audit-scale: environment ## time the verification of a million audit records, an
 report-scale: environment ## time a report on ten million lines of a load balancer's log; check its figures (a minute)
 	$(BIN)/python -m benchmarks.report_scale $(BENCH)
 
-screenshots: environment ## renew the pictures of the audit page and the status page in docs/
+screenshots: environment ## renew the pictures of the audit, status and contract pages in docs/
 	$(BIN)/python -m integration.screenshots
 
 bench-audit: environment ## measure the cost of writing each audit record before its response (two minutes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any, Final
@@ -17,6 +18,8 @@ from .publication import operations_of, published
 JSON_PATH: Final = b"/openapi.json"
 PAGE_PATH: Final = b"/openapi"
 PATHS: Final = frozenset({JSON_PATH, PAGE_PATH})
+
+_NO_WORD: Final = re.compile(r"[^a-z0-9_]+")
 
 
 class ContractPage:
@@ -77,14 +80,20 @@ def _rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {
             "method": method.upper(),
             "path": template,
+            "anchor": _NO_WORD.sub("-", f"{method}{template}").strip("-"),
             "summary": operation.get("summary", ""),
             "parameters": [_resolved(document, each) for each in (*shared, *operation.get("parameters", ()))],
             "fields": _fields(document, schemas[0]) if schemas else [],
-            "responses": [
-                (status, _resolved(document, said).get("description", ""))
-                for status, said in operation.get("responses", {}).items()
-            ],
+            "responses": _responses(document, operation.get("responses", {})),
         }
+
+
+def _responses(document: Mapping[str, Any], responses: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each status means; statuses that mean the same are in one row."""
+    rows: dict[str, list[str]] = {}
+    for status, said in responses.items():
+        rows.setdefault(_resolved(document, said).get("description", ""), []).append(status)
+    return [(", ".join(statuses), description) for description, statuses in rows.items()]
 
 
 def _fields(document: Mapping[str, Any], schema: Any) -> list[tuple[str, str, bool]]:

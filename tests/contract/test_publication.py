@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -85,6 +86,17 @@ class PageTests(SynchronousTestCase):
         for operation in CONTRACT.operations.values():
             self.assertIn(f"<code>{operation.method} {operation.template}</code>", text)
         self.assertIn("Idempotency-Key", text)
+
+    def test_each_operation_is_linked_and_each_meaning_said_once(self) -> None:
+        text = self.page.answer(Request("GET", PAGE_PATH)).body.decode()
+        anchors = re.findall(r'<h2 id="([a-z0-9_-]+)">', text)
+        self.assertEqual(len(set(anchors)), len(anchors))
+        self.assertEqual(re.findall(r'<a href="#([^"]+)">', text), anchors)
+        self.assertEqual(len(anchors), text.count("<h2"))
+        first = text.partition("<h2")[2].partition("<h2")[0]
+        self.assertIn('<th scope="row">500, 502, 504</th>', first)
+        meanings = re.findall(r"<td>([^<]+)</td>", first)
+        self.assertEqual(len(set(meanings)), len(meanings))
 
     def test_texts_of_a_contract_are_no_html(self) -> None:
         document = {**CONTRACT.document, "info": {"title": "<script>", "version": "1", "description": "<b>"}}
