@@ -34,7 +34,8 @@ LAYERS = (
     "guard",
     "outward",
     "record",
-    "watch state traces report copy",
+    "copy",
+    "watch state traces report",
     "courier",
     # Commands for the running proxy; they see it as ``Owner``.
     "control",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ..copy.files import KEYS, RECORDS
 from ..record.sinks.positions import FOLDER as POSITIONS
 from ..record.trail.files import OsFiles, TrailFiles
 from ..record.trail.identity import FILE as TRAIL_ID
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 _SMALL = ("master.key", "audit-signing.key", "audit-signing.pub", "self-signed.crt", "self-signed.key", "audit-users",
           "audit-page-password", "noticing.json", "status.json")  # fmt: skip
 LEDGER = Path("ledger") / "ledger.sqlite"
+COPY = (Path("copy") / RECORDS, Path("copy") / KEYS)
+"""The copy of HOSP's records, in the order in which it is backed up."""
 
 
 def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manifest:
     """Copy everything that a restore needs, in an order that keeps the copy consistent.
 
-    The sinks' cursors go first, the ledger next, and the trail last: the trail may then hold more records than the
-    others refer to, never fewer. The index is made from the trail again.
+    The sinks' cursors go first, the ledger and the copy of HOSP's records next, and the trail last: the trail may then
+    hold more records than the others refer to, never fewer. The index is made from the trail again.
 
     :param folder: the backup folder, created here; it must not exist, or be empty.
     :param wall: returns seconds since the Unix epoch.
@@ -49,6 +52,8 @@ def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manif
         content.mkdir(mode=0o700)
         _copy_small(settings, content)
         _copy_database(settings.ledger_path, content / LEDGER)
+        for name in COPY:  # what is forgotten in between has no key in the backup
+            _copy_database(settings.copy_path / name.name, content / name)
         journals = _copy_trail(settings.audit_path, content / "audit", OsFiles())
         made = Manifest(manifest.FORMAT, taken, manifest.measured(content), journals, _elsewhere(settings))
         manifest.write(folder, made)

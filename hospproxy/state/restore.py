@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from ..copy.files import MAJOR as COPY_MAJOR
 from ..keys.secrets import KeyFileError, MasterKey
 from ..keys.signing_key import PublicKeys, Signer
 from ..outward.ledger.format import MAJOR
@@ -15,7 +16,7 @@ from ..record.sinks.positions import FOLDER as POSITIONS
 from ..record.trail.identity import FILE as TRAIL_ID
 from ..record.trail.verify import verify
 from . import manifest
-from .backup import LEDGER
+from .backup import COPY, LEDGER
 from .manifest import CONTENT, Manifest, StateError
 
 
@@ -30,7 +31,9 @@ def check(folder: Path, public_keys: list[Path]) -> Manifest:
     try:
         wrong = _differences(content, found)
         if not wrong:
-            wrong = [*_keys(content), *_ledger(content), *_trail(content, found, public_keys)]
+            wrong = [*_keys(content), *_database(content / LEDGER, MAJOR)]
+            wrong += [each for name in COPY for each in _database(content / name, COPY_MAJOR)]
+            wrong += _trail(content, found, public_keys)
     except (OSError, KeyFileError) as error:
         wrong = [str(error)]
     if wrong:
@@ -105,9 +108,12 @@ def _keys(content: Path) -> list[str]:
     return []
 
 
-def _ledger(content: Path) -> list[str]:
+def _database(path: Path, major: int) -> list[str]:
+    """Say what is wrong with a database, if there is one.
+
+    :param major: the newest format that this version reads.
+    """
     wrong: list[str] = []
-    path = content / LEDGER
     if not path.exists():
         return wrong
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
@@ -116,7 +122,7 @@ def _ledger(content: Path) -> list[str]:
             wrong.append(f"{path} is damaged")
         else:
             row = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
-            if row is not None and int(str(row[0]).split(".")[0]) > MAJOR:
+            if row is not None and int(str(row[0]).split(".")[0]) > major:
                 wrong.append(f"{path} was written by a newer hospproxy (format {row[0]})")
     except sqlite3.Error as error:
         wrong.append(f"{path} is damaged: {error}")
