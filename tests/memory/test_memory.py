@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,6 +65,17 @@ class AroundWriteTests(SynchronousTestCase):
         note = call_of("createNote", document={})
         self.failureResultOf(Deferred.fromCoroutine(self.memory.around_write(note, send)), NotSent)
         self.assertEqual(sent, ["note"])
+
+    def test_who_listens_learns_of_what_hosp_carried_out_and_of_nothing_else(self) -> None:
+        told: list[int] = []
+        self.memory.acknowledged.listen(lambda _call, response: told.append(response.status))
+        replayed = evolve(answer(status=200), origin=Origin.MEMORY)
+        for outcome in (answer(status=404), answer(status=500), replayed, NotSent("gone"), UNKNOWN):
+            self.write(outcome)
+            self.assertEqual(told, [], outcome)
+        self.write(answer(status=201))
+        self.write(evolve(answer(status=200), origin=Origin.PROXY))  # found to be carried out
+        self.assertEqual(told, [201, 200])
 
     def test_what_is_known_settles_the_account(self) -> None:
         for outcome in (

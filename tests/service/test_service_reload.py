@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.config import AdminSettings, AuditSettings, ListenerSettings, Settings, UpstreamSettings
 from hospproxy.contract import document as contract_document
 from hospproxy.keys.origin_secrets import SecretError
+from hospproxy.options.copy_section import CopySettings
 from hospproxy.options.front_section import OriginSettings
 from hospproxy.process.host import Host
 from hospproxy.service.service import ProxyService, build
@@ -34,6 +35,7 @@ class Case(SynchronousTestCase):
             listeners=(ListenerSettings(url="http://127.0.0.1:0", plain="serve"),),
             audit=AuditSettings(enabled=False),
             admin=AdminSettings(enabled=False),
+            copy=CopySettings(enabled=True),
         )
         host = Host(
             load_contract=contract_of,
@@ -97,6 +99,12 @@ class ReloadTests(Case):
         )
         self.assertEqual(self.service.parts.chain._deadline_s, 6.0)
         self.assertEqual((self.service.settings.drain_s, len(self.signals)), (3.0, 1))
+
+    def test_the_copy_gets_its_bound(self) -> None:
+        assert self.service.parts.copy is not None
+        self.assertEqual(self.service.parts.copy._max_bytes, CopySettings().max_bytes)
+        self.apply(copy={"max_bytes": 5 << 20})
+        self.assertEqual(self.service.parts.copy._max_bytes, 5 << 20)
 
     def test_a_slot_that_is_taken_stays_taken(self) -> None:
         gate = self.parts.gate.gate
