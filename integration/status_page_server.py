@@ -157,9 +157,8 @@ def _sample(recorder: Recorder, chance: random.Random, at: float, step_s: float,
     count("retry|repeatable", float(chance.random() < 0.2))
     busy = 40.0 * chance.random() if surge else max(0.0, chance.gauss(1, 2))
     peaks = {"gate_waiting": round(busy), "gate_in_flight": 5.0 if surge else float(chance.randint(1, 5))}
-    recorder.history.add(
-        at, step_s, {key: n for key, n in counts.items() if n}, {**peaks, "breaker_open": 0.0}
-    )
+    peaks |= {"breaker_open": 0.0, "arrival_connections": 113.0 + round(3 * busy)}
+    recorder.history.add(at, step_s, {key: n for key, n in counts.items() if n}, peaks)
 
 
 def main() -> None:
