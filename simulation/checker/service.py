@@ -61,6 +61,10 @@ def sibling_ended(truth: Truth) -> Iterator[Violation]:
             yield Violation("service.sibling_ended", life.at, text)
 
 
+LISTENS_WITHIN_S = 20.0
+"""A worker that starts takes over first what a dead one has left; then it accepts connections."""
+
+
 def turned_away(truth: Truth) -> Iterator[Violation]:
     """As long as one worker of the machine serves, no connection is refused."""
     if truth.history.premises.shape != "workers":
@@ -72,7 +76,9 @@ def turned_away(truth: Truth) -> Iterator[Violation]:
         if broke.why != "refused" or op is None:
             continue
         since = op.asked.at
-        served = any(at < since and ended.get(pid, FOREVER) > broke.at for pid, at in began.items())
+        served = any(
+            at + LISTENS_WITHIN_S < since and ended.get(pid, FOREVER) > broke.at for pid, at in began.items()
+        )
         # A worker that stops accepts nothing more, and one with a failing disk may not have begun.
         others = truth.troubled(since - 60.0, broke.at, "restart", "disk", "split", "delay")
         if served and not others:

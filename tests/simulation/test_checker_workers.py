@@ -31,13 +31,14 @@ class WorkersTests(RuleCase):
             self.broken(story, *rules)
 
     def test_a_connection_is_refused_while_a_sibling_serves(self) -> None:
-        for kind, dead, rules in (
-            ("kill worker", (101,), ("service.turned_away",)),
-            ("kill worker", (101, 102), ()),
-            ("restart", (101,), ()),
+        for kind, dead, asked_at, rules in (
+            ("kill worker", (101,), 32.0, ("service.turned_away",)),
+            ("kill worker", (101,), 12.0, ()),  # its sibling has just started
+            ("kill worker", (101, 102), 32.0, ()),
+            ("restart", (101,), 32.0, ()),
         ):
             story = self.story(kind, kind)
             for pid in dead:
                 story.add(Life(11.0, "m0", "killed", pid))
-            story.breaks(12.5, story.ask(12.0, "GET", "/notes/1"), "refused")
+            story.breaks(asked_at + 0.5, story.ask(asked_at, "GET", "/notes/1"), "refused")
             self.broken(story, *rules)
