@@ -25,6 +25,9 @@ _BASIC: Final = re.compile(rb"\r\n[Aa]uthorization: (Basic [A-Za-z0-9+/=_-]+)\r\
 _SECRET: Final = re.compile(rb"(?i)authorization|cookie")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _EMPTY_LINES: Final = 2
+_MOST_REMEMBERED: Final = 2048
+"""Most bytes of header fields to remember: an idle connection keeps them, and the memory budget does not count them."""
+_MOST_FIELDS: Final = 32
 
 
 @frozen(slots=True)
@@ -91,11 +94,12 @@ class HeadReader:
     parsed each time. Credentials and cookies are not remembered: the connection may stay open long after its request.
     """
 
-    __slots__ = ("_after", "_before", "_known")
+    __slots__ = ("_after", "_before", "_known", "_limits")
 
     def __init__(self) -> None:
         self._before = self._after = b""
         self._known: _Known | None = None
+        self._limits: ArrivalSettings | None = None  # by which the head was judged: a reload changes them
 
     def read(self, data: bytes, limits: ArrivalSettings) -> RequestHead:
         """Parse and check a complete request head: ``parse_head``, whatever came before it."""
@@ -105,14 +109,16 @@ class HeadReader:
             return parse_head(data, limits)
         before, after = data[plain.end() : basic.start(1)], data[basic.end(1) :]
         known = self._known
-        if known is not None and before == self._before and after == self._after:
+        if known is not None and before == self._before and after == self._after and limits is self._limits:
             line, credentials = check_line(data, limits), basic[1]
             assert line is not None
             fields, headers = known.fields.having(credentials), known.headers.having(credentials)
             return RequestHead(line, fields, headers, known.host, known.framing)
         head = parse_head(data, limits)
-        if len(_SECRET.findall(before)) == 1 and _SECRET.search(after) is None:
+        short = len(before) + len(after) <= _MOST_REMEMBERED and len(head.fields.pairs) <= _MOST_FIELDS
+        if short and len(_SECRET.findall(before)) == 1 and _SECRET.search(after) is None:
             self._before, self._after, self._known = before, after, _Known.of(head)
+            self._limits = limits
         return head
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -77,6 +78,26 @@ class HeadReaderTests(SynchronousTestCase):
         self.assertIs(first.framing, second.framing)
         self.assertEqual((second.line.path, second.line.query), (b"/b", b"c=d"))
         self.assertEqual(second.headers.get(b"authorization"), b"Basic Yzpk")
+
+    def test_limits_that_a_reload_changed_hold_for_fields_that_are_known(self) -> None:
+        reader, data = (
+            HeadReader(),
+            b"GET /a HTTP/1.1\r\nHost: a.example\r\nAuthorization: Basic YTpi\r\n\r\n",
+        )
+        reader.read(data, LIMITS)
+        fewer = evolve(LIMITS, max_fields=1)
+        self.assertEqual(self.assertRaises(HeadRefused, reader.read, data, fewer).status, 431)
+        self.assertIs(reader.read(data, LIMITS).framing, reader.read(data, LIMITS).framing)
+
+    def test_an_idle_connection_keeps_no_long_head(self) -> None:
+        """No budget counts what it keeps, and a wrong password is enough to have it kept."""
+        limits = evolve(LIMITS, max_head_bytes=16384, max_fields=100)
+        line = b"GET /a HTTP/1.1\r\nHost: a.example\r\nAuthorization: Basic YTpi\r\n"
+        many = b"".join(b"X-%d: a\r\n" % number for number in range(90))
+        for fields in (b"X: %b\r\n" % (b"a" * 2048), many):
+            reader = HeadReader()
+            reader.read(line + fields + b"\r\n", limits)
+            self.assertNotIn("X", repr([getattr(reader, name) for name in reader.__slots__]))
 
     def test_it_remembers_no_credentials_and_no_cookie(self) -> None:
         for fields in FIELDS:
