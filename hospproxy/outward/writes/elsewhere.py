@@ -142,7 +142,7 @@ class OtherWorkers:
         Redis does not show all of it now. A PATCH that HOSP carries out late would undo the one that is sent now.
 
         :raise OverCapacity: that is not so before the deadline. Nothing was sent.
-        :raise NotSent: the client has left meanwhile.
+        :raise NotSent: the client has left meanwhile, and so has its retry.
         :raise LedgerFailed: the ledger cannot be read, so nothing may be sent.
         """
         exchange = entry.exchange
@@ -150,7 +150,8 @@ class OtherWorkers:
             if self._clock.seconds() + _ASKED_AGAIN_S >= exchange.deadline:
                 raise OverCapacity("An equal write, or one to the same record, is still in progress.")
             await task.deferLater(self._clock, _ASKED_AGAIN_S, lambda: None)
-            if exchange.presence.gone and entry.key is None and entry.retry is None:
+            waits = entry.retry is not None and not entry.retry.presence.gone
+            if exchange.presence.gone and entry.key is None and not waits:
                 raise NotSent("The client has left, so nothing was sent.")
 
     def _lost(self, entry: WriteEntry) -> None:

@@ -233,3 +233,20 @@ class AwayTests(SiteTestCase):
         self.clock.pump([0.5] * 100)
         self.assertEqual(len(self.hosp.seen("updateNote")), 1)
         self.assertEqual(self.stored[0]["body"], "A")
+
+    def test_who_leaves_with_the_retry_too_is_not_sent_either(self) -> None:
+        """It may be asking again at another worker, which cannot see a write that only waits."""
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        self.hosp.faults = [("late:20", RESET)]
+        self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "A"}))
+        for _ in range(2):
+            waiting = sibling.send("PATCH", f"/notes/{number}", {"body": "B"})
+            self.clock.pump([0.5] * 4)
+            self.leave(waiting)
+        self.clock.pump([0.5] * 100)
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
+        self.assertEqual(self.stored[0]["body"], "A")
