@@ -112,6 +112,7 @@ class OtherWorkers:
         operation = entry.call.operation
         highest = None if operation.resource is None else self._sightings.highest(operation.resource)
         turn = await self.claims.claim(entry, highest)
+        claimed = self._clock.seconds()  # before any wait: the turn counts from here
         if not turn.trusted and entry.key is None:
             # What other machines told their clients is not visible now. What this machine told is in its ledger.
             known = self._entries.references_of(entry.equal)
@@ -128,8 +129,8 @@ class OtherWorkers:
         entry.floor = None if turn.floor is None or not is_in_order(turn.floor) else turn.floor
         entry.started = now
         if turn.sent_ago_s is not None:
-            entry.sent = now - turn.sent_ago_s
-            entry.started = now - turn.began_ago_s - CLOCK_ERROR_S
+            entry.sent = claimed - turn.sent_ago_s
+            entry.started = claimed - turn.began_ago_s - CLOCK_ERROR_S
         if turn.blind:
             entry.started = now - OLDEST_S
         entry.exchange.presence.on_leaving = lambda: self._lost(entry)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
+
+from hospproxy.outward.writes.claims import WriteTurn
+from hospproxy.outward.writes.elsewhere import CLOCK_ERROR_S
+from hospproxy.outward.writes.entry import WriteEntry
 from tests.rig import STAFF1
 
 from .site import Worker
@@ -250,3 +255,30 @@ class AwayTests(SiteTestCase):
         self.clock.pump([0.5] * 100)
         self.assertEqual(len(self.hosp.seen("updateNote")), 1)
         self.assertEqual(self.stored[0]["body"], "A")
+
+    def test_a_wait_for_a_sibling_does_not_make_a_write_younger_that_is_taken_over(self) -> None:
+        """A colleague's change during the wait would count as older than the write, which would then be sent again."""
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        sibling = self.site.worker("m0")
+        sibling.common.away = True
+        self.told(sibling, sibling.send("PATCH", f"/notes/{number}", {"body": "A"}))
+        sibling.common.away = False
+        others = sibling.writes._others
+        claim, begun = others.claims.claim, []
+
+        async def taken_over(entry: WriteEntry, highest: int | None) -> WriteTurn:
+            return evolve(await claim(entry, highest), sent_ago_s=5.0, began_ago_s=6.0)
+
+        async def is_changed(entry: WriteEntry) -> bool:
+            return self.clock.seconds() < began + 10
+
+        def begin(entry: WriteEntry) -> None:
+            begun.append((entry.sent, entry.started))
+
+        began = self.clock.seconds()
+        self.patch(others.claims, "claim", taken_over)
+        self.patch(others._keeping, "is_changed_elsewhere", is_changed)
+        self.patch(sibling.writes._fate, "begin", begin)
+        self.told(sibling, sibling.send("PATCH", f"/notes/{number}", {"body": "B"}))
+        self.assertEqual(begun, [(began - 5, began - 6 - CLOCK_ERROR_S)])
