@@ -63,8 +63,8 @@ class Promotion:
     def restore(self) -> list[str]:
         """Bring the old version back to every instance that was touched, the last one first; return what failed.
 
-        What fails is tried again, for as long as one command may take: an upgrade whose command has failed may go on
-        yet, and HOSP may be so slow that no replacement succeeds.
+        What fails is tried again, for as long as one command may take: an upgrade may still be under way after its
+        command has failed, and HOSP may be so slow that no replacement succeeds.
         """
         latest = self._system.now() + self._plan.production.rollback.timeout_s
         told: list[str] = []

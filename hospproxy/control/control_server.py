@@ -58,7 +58,7 @@ class ControlServer:
         self._socket.start()
 
     def leave(self) -> None:
-        """Stop listening; commands that are running respond yet."""
+        """Stop listening; commands that are running still respond."""
         self._socket.stop()
 
     async def responded(self) -> None:

@@ -1,4 +1,4 @@
-"""Exchanges what the alert rules of several machines have counted, and sees to it that one of them raises an alert.
+"""Exchanges what the alert rules of several machines have counted, and lets only one of them raise an alert.
 
 It runs in the service, since the courier has no link to Redis. While Redis is away each machine counts alone.
 """

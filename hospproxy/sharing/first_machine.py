@@ -1,4 +1,4 @@
-"""Sees to it that one of several machines does what one is enough for, such as raising an alert."""
+"""Lets one of several machines do something once for all of them, such as raise an alert."""
 
 from __future__ import annotations
 

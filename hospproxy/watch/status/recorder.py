@@ -84,7 +84,7 @@ class Recorder:
         self._told_of: dict[str, bool] = {}
         """Each signal of which a begin was reported, and whether it was that of all machines together."""
         self._raised: set[str] = set()
-        """Signals of which this machine has raised an alert: it also tells the end."""
+        """Signals of whose begin this machine has raised an alert: it raises the one of the end too."""
         self.shown: deque[tuple[float, Change]] = deque(maxlen=MOST_SHOWN)
         self.latest: Sample | None = None
         self.overview: Overview | None = None
@@ -217,7 +217,7 @@ class Recorder:
         return [change]
 
     async def _raises(self, change: Change, wall: float) -> bool:
-        """Whether this machine raises the alert: the first to notice does, and tells the end too."""
+        """Whether this machine raises the alert: the first to notice does, at the begin and at the end."""
         if not change.began:
             raised = change.signal in self._raised
             self._raised.discard(change.signal)
