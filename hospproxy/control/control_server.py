@@ -52,13 +52,15 @@ class ControlServer:
         self._socket = ControlSocket(reactor, folder, self._accepted)
         self._connections: set[ControlConnection] = set()
         self._changing: str | None = None
+        self._left = False
 
     def start(self) -> None:
         """Listen. Call it once the process has its final user."""
         self._socket.start()
 
     def leave(self) -> None:
-        """Stop listening; commands that are running still respond."""
+        """Stop listening; commands that are running still respond, and no other one begins."""
+        self._left = True
         self._socket.stop()
 
     async def responded(self) -> None:
@@ -93,8 +95,11 @@ class ControlServer:
 
         :param progress: gets sentences for the operator while it runs.
         :param operator: who asks.
-        :raise ControlError: there is no such command, another one is changing something, or it failed.
+        :raise ControlError: there is no such command, another one is changing something, another process has taken
+            over, or it failed.
         """
+        if self._left:  # it has connected before; the state folder belongs to somebody else now
+            raise ControlError("the proxy has just been replaced; try again")
         command = self._commands.get(request.command)
         if command is None:
             raise ControlError(

@@ -134,6 +134,18 @@ class ConnectionTests(Case):
         self.successResultOf(over)
         self.assertEqual(first.value(), b'{"result":{"done":true}}\n')
 
+    def test_a_process_that_has_left_begins_no_command(self) -> None:
+        """It would say of itself that it serves, or change the options of a state folder that is another's."""
+        first, late = self.connect(), self.connect()
+        first.protocol.dataReceived(b'{"command": "change"}\n')
+        self.server.leave()
+        self.waiting.callback({"done": True})
+        self.assertEqual(first.value(), b'{"result":{"done":true}}\n')
+        for command in (b"echo", b"change"):
+            late.protocol.dataReceived(b'{"command": "%b"}\n' % command)
+            self.assertEqual(late.value(), b'{"error":["the proxy has just been replaced; try again"]}\n')
+            late = self.connect()
+
     def test_a_client_that_asks_nothing_is_closed(self) -> None:
         transport = self.connect()
         self.clock.advance(REQUEST_S - 0.1)
