@@ -55,6 +55,11 @@ def _named(found: re.Match[bytes], given: list[bytes]) -> bytes:
     return b"\r\n" + found[1] + b":" if plain else found[0]
 
 
+def _limit(standing: bytes | None) -> bytes | None:
+    """The name of the limit in a value of RateLimit."""
+    return standing and standing.partition(b";")[0]
+
+
 @frozen(slots=True, eq=False)
 class _Form:
     """The head of an answer, with gaps for what differs."""
@@ -225,8 +230,12 @@ class Shortcuts:
         if shortcut is None or made is None or response.handed_over is not None:
             return
         form, values = made
-        told = _LIMIT in values[2]
-        if told is (shortcut.standing is not None) and form.filled(*values, b"\r\n") == head:
+        told, standing = values[2].partition(_LIMIT)[2], shortcut.standing
+        tells = None if standing is None else standing(self.clock.seconds())
+        # A request with new credentials counts against another limit, and RateLimit-Policy in its head names that one.
+        if (_limit(told) == _limit(tells) if told else tells is None) and form.filled(
+            *values, b"\r\n"
+        ) == head:
             kind = HitOfLimit if told else Hit
             self._known[key.digest] = _Known(shortcut, form, response.status, closes, kind)
             if len(self._known) > self._most:

@@ -83,3 +83,6 @@ class FormTests(SynchronousTestCase):
     def test_a_field_without_a_limit_and_a_limit_without_a_field_prevent_it(self) -> None:
         self.assertIsNone(self.learn(self.SENT, None))
         self.assertIsNone(self.learn(SENT, lambda _now: b""))
+
+    def test_another_limit_than_that_of_the_head_prevents_it(self) -> None:
+        self.assertIsNone(self.learn(self.SENT, lambda _now: b'"address";r=4;t=1'))
