@@ -205,7 +205,8 @@ def _complete(
     about = dict(connection.execute("SELECT name, value FROM about").fetchall())
     keys = dict(connection.execute("SELECT name, value FROM keys.about").fetchall())
     if "copy" not in about or "copy" not in keys:
-        name = token(16)
+        # A name that one of them has stays: a crash between the commits of the files must not leave two names.
+        name = about.get("copy") or keys.get("copy") or token(16)
         for table in ("main.about", "keys.about"):
             connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ('copy', ?)", (name,))  # noqa: S608 - names of our own
     for table in ("main.about", "keys.about"):

@@ -214,6 +214,18 @@ class OpeningTests(OnDisk):
         self.rig.restart()
         self.assertEqual(self.rig.apply(shown(body(patient()), 1.0)), {"new": 1})
 
+    def test_a_crash_between_the_commits_of_a_start_with_old_keys_only(self) -> None:
+        self.rig.store.close()
+        old = (self.rig.folder / files.KEYS).read_bytes()
+        (self.rig.folder / files.RECORDS).unlink()
+        self.rig.seed += 100  # other random bytes than those of the first start
+        self.rig.store = self.rig.make()
+        self.rig.store.open()
+        self.rig.store.close()
+        (self.rig.folder / files.KEYS).write_bytes(old)
+        self.rig.restart()
+        self.assertEqual(self.rig.apply(shown(body(patient()), 1.0)), {"new": 1})
+
     def test_a_crash_between_the_commits_of_two_files_loses_new_states_only(self) -> None:
         self.rig.apply(shown(body(patient(8)), 1.0))
         self.rig.apply(shown(body(patient()), 1.0))
