@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from attrs import field, frozen
 
-from ..contract.contract import Check, Contract, Operation, Resource
+from ..contract.contract import Check, Contract, Operation, Resource, SchemaError
 from ..http.messages import Json
 from ..outward.writes.verdict import moment
 
@@ -62,10 +62,13 @@ class ResourceShape:
 
         :raise NotWhole: it cannot be kept.
         """
+        return self._read(document, self.check)
+
+    def _read(self, document: Json, check: Check) -> CopiedRecord:
         if not isinstance(document, Mapping):
             raise NotWhole("is no object")
         number = as_id(document.get(self.resource.id))
-        if number is None or any(name not in document for name in self.fields) or self.check(document):
+        if number is None or any(name not in document for name in self.fields) or check(document):
             raise NotWhole("is incomplete, or not as the contract says")
         kept = {name: value for name, value in document.items() if name not in self.dropped}
         name = self.resource.updated_at
@@ -86,7 +89,16 @@ class ResourceShape:
             raise NotWhole("is no JSON") from None
         if not isinstance(document, dict):
             raise NotWhole("is no object")
-        return self.read({**dict.fromkeys(self.dropped, ""), **document})
+        return self._read(document, self._wrong_in_kept)
+
+    def _wrong_in_kept(self, document: Any) -> Sequence[SchemaError]:
+        """What is wrong with a kept record. What the contract asks of dropped fields does not count."""
+        wrong: list[SchemaError] = []
+        for whole in (document, {**dict.fromkeys(self.dropped, ""), **document}):  # they may be required
+            wrong = [one for one in self.check(whole) if one.field.partition(".")[0] not in self.dropped]
+            if not wrong:
+                break
+        return wrong
 
 
 @frozen(slots=True)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract.contract import Contract
 from hospproxy.contract.document import ContractError, read
-from hospproxy.copy.records import MOST_ID, CopiedRecord, Shapes, as_id, moment_of
+from hospproxy.copy.records import MOST_ID, CopiedRecord, NotWhole, Shapes, as_id, moment_of
 
 from .rig import CONTRACT, DAY, SHAPES, body, patient, stamp
 
@@ -43,6 +43,17 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(
             list(json.loads(one.content)), ["id", "name", "hospital_id", "created_at", "updated_at"]
         )
+
+    def test_what_the_contract_asks_of_dropped_fields_is_not_asked_of_a_kept_record(self) -> None:
+        kept = {name: value for name, value in patient().items() if name != "url"}
+        for url, required in (({"type": "string", "minLength": 12}, []), ({"type": "string", "format": "uri"}, []),
+                              ({"type": "object"}, ["url"]), ({"type": "string"}, ["url"])):  # fmt: skip
+            document: Any = json.loads(json.dumps(CONTRACT.document))
+            schema = document["components"]["schemas"]["Patient"]
+            schema["properties"]["url"], schema["required"] = url, required
+            shape = Shapes.of(read(document)).by_name["patients"]
+            self.assertEqual(shape.read_kept(json.dumps(kept).encode()).id, "7", url)
+            self.assertRaises(NotWhole, shape.read_kept, json.dumps({**kept, "name": 7}).encode())
 
     def test_the_host_of_the_reader_makes_no_difference(self) -> None:
         key = b"k" * 32
