@@ -95,6 +95,8 @@ def open_files(
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+        # Synced now: states on disk beside keys without a name would be refused after a power cut.
+        connection.execute("PRAGMA keys.wal_checkpoint")
 
     try:
         return open_private(records, prepare)

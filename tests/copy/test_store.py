@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -213,6 +214,18 @@ class OpeningTests(OnDisk):
         (self.rig.folder / files.KEYS).touch(mode=0o600)
         self.rig.restart()
         self.assertEqual(self.rig.apply(shown(body(patient()), 1.0)), {"new": 1})
+
+    def test_a_power_cut_after_a_first_start_that_loses_what_was_not_synced_of_the_keys(self) -> None:
+        self.rig.apply(shown(body(patient()), 1.0))
+        left = Path(self.mktemp())
+        left.mkdir()
+        for name in (files.RECORDS, f"{files.RECORDS}-wal", files.KEYS):
+            shutil.copy(self.rig.folder / name, left / name)
+        self.rig.store.close()
+        self.rig.folder = left
+        self.rig.store = self.rig.make()
+        self.rig.store.open()
+        self.assertEqual(self.rig.apply(shown(body(patient()), 5.0)), {"new": 1})
 
     def test_a_crash_between_the_commits_of_a_start_with_old_keys_only(self) -> None:
         self.rig.store.close()
