@@ -23,6 +23,8 @@ _HIGHEST: Final = 2**53 - 1
 _NUMBER: Final = (
     f"id NOT GLOB '*[^0-9]*' AND length(id) <= 16 AND CAST(id AS INTEGER) BETWEEN 1 AND {_HIGHEST}"
 )
+_NOT_FORGOTTEN: Final = "(k.place IS NULL OR k.key IS NOT NULL)"
+"""Of a forgotten record something may be left for a moment, or after a crash: it is neither shown nor damaged."""
 _ORDER: Final = "ORDER BY r.resource, length(r.id), r.id"
 
 
@@ -128,7 +130,7 @@ def records_at(
         " FROM records r JOIN states s ON s.place = r.place AND s.number ="
         f" (SELECT max(number) FROM states WHERE place = r.place {when})"
         " LEFT JOIN keys.keys k ON k.place = r.place"
-        f" WHERE :resource IS NULL OR r.resource = :resource {_ORDER}",
+        f" WHERE {_NOT_FORGOTTEN} AND (:resource IS NULL OR r.resource = :resource) {_ORDER}",
         {"at": at, "resource": resource},
     )
     for name, number_of, place, state, number, kind, since, seen, content, key in rows:
@@ -172,7 +174,7 @@ def damage(connection: sqlite3.Connection, ring: KeyRing, shapes: Shapes) -> Ite
             yield f"{file} is damaged: {check}"
     rows = connection.execute(
         "SELECT r.resource, r.id, r.place, r.number, r.digest, k.key FROM records r"  # noqa: S608 - no values in it
-        f" LEFT JOIN keys.keys k ON k.place = r.place {_ORDER}"
+        f" LEFT JOIN keys.keys k ON k.place = r.place WHERE {_NOT_FORGOTTEN} {_ORDER}"
     )
     for resource, record_id, place, last, digest, key in rows:
         states = connection.execute(

@@ -299,6 +299,8 @@ class ForgetTests(OnDisk):
     def test_a_crash_after_the_key_is_erased_is_made_good_by_the_next_start(self) -> None:
         self.rig.apply(shown(body(patient(8), patient(7)), 1.0))
         self.rig.rows("UPDATE keys.keys SET key = NULL WHERE place = 'patients/7'")
+        shown_ids = [place for place, _, _ in self.contents()]
+        self.assertEqual((shown_ids, self.damage()), (["patients/8"], []), "until then it is no damage")
         self.rig.restart()
         self.assertEqual(self.rig.rows("SELECT DISTINCT place FROM states"), [("patients/8",)])
 
