@@ -26,6 +26,10 @@ LAZY_S: Final = 1.0
 """Seconds in which responses are collected for one transaction."""
 MOST_BYTES: Final = 8 << 20
 """Bytes of the responses that may wait; beyond it they are dropped."""
+AT_ONCE_BYTES: Final = 1 << 20
+"""Bytes of the responses that one transaction takes: about a second, in which no other process can write."""
+GAP_S: Final = 0.2
+"""Seconds between two transactions while responses wait, so that other processes get their turn."""
 MOST_ANSWERS: Final = 10_000
 """Responses that may wait."""
 AGAIN_S: Final = 30.0
@@ -75,6 +79,7 @@ class CopyIntake:
         self._waiting: list[Answer] = []
         self._waiting_bytes = 0
         self._timer: IDelayedCall | None = None
+        self._left_some = False
         self._running = False
         self._is_open = False
         self._is_full = False
@@ -133,12 +138,12 @@ class CopyIntake:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        group = self._group()
+        group: list[Answer] = []
         try:
-            if self.trouble is None and group:
+            while self.trouble is None and (group := self._group()):
                 self._applied(await self._worker.run(lambda: self._store.apply(group, self._max_bytes)))
         except Exception:
-            self._failed(Failure(), len(group))
+            self._failed(Failure(), len(group) + len(self._waiting))
         await self._worker.run(self._store.close)
         self._worker.stop()
 
@@ -155,10 +160,18 @@ class CopyIntake:
 
     def _later(self) -> None:
         if self._timer is None and not self._running and self._waiting and self._is_open:
-            self._timer = self._clock.callLater(LAZY_S, self._begin)
+            self._timer = self._clock.callLater(GAP_S if self._left_some else LAZY_S, self._begin)
 
     def _group(self) -> list[Answer]:
-        group, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        """Take the responses for one transaction from those that wait."""
+        number = size = 0
+        for one in self._waiting:
+            if number and size + len(one.body) > AT_ONCE_BYTES:
+                break
+            number, size = number + 1, size + len(one.body)
+        group, self._waiting = self._waiting[:number], self._waiting[number:]
+        self._waiting_bytes -= size
+        self._left_some = bool(self._waiting)
         return group
 
     def _begin(self) -> None:
@@ -179,7 +192,7 @@ class CopyIntake:
         self._troubled(failure)
         if failure.check(sqlite3.Error, OSError) is None:
             self._is_open = False
-            lost = len(self._group())
+            lost, self._waiting, self._waiting_bytes = len(self._waiting), [], 0
             if lost:
                 self._meter.count("copy_events_total", lost, event="failed")
         elif self._is_open:

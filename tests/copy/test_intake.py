@@ -147,6 +147,21 @@ class IntakeTests(SynchronousTestCase):
         self.worker.go()
         self.assertEqual(self.after(), {"new": 2, "confirmed": 2})
 
+    def test_much_goes_in_several_transactions_so_that_other_processes_get_their_turn(self) -> None:
+        self.intake.start()
+        self.patch(intake, "AT_ONCE_BYTES", 2 * len(body(patient(7))))
+        for number in (3, 4, 5, 6, 7):
+            self.saw("getPatient", str(number), content=body(patient(number)))
+        self.assertEqual(self.after(), {"new": 2})
+        self.assertEqual(self.after(intake.GAP_S), {"new": 2})
+        self.saw("getPatient", "8", content=b" " * 5000 + body(patient(8)))
+        self.assertEqual(self.after(intake.GAP_S), {"new": 1})
+        self.assertEqual(self.after(intake.GAP_S), {"new": 1}, "one that is longer goes alone")
+        for number in (3, 4, 5):
+            self.saw("getPatient", str(number), content=body(patient(number)))
+        self.successResultOf(Deferred.fromCoroutine(self.intake.stop()))
+        self.assertEqual(self.meter.counts, {"confirmed": 3})
+
     def test_responses_without_content_are_bounded_too(self) -> None:
         self.intake.start()
         self.patch(intake, "MOST_ANSWERS", 4)
