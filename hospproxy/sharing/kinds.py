@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -37,6 +38,10 @@ class Sharing(Protocol):
     @property
     def sees_others(self) -> bool:
         """Whether the other processes' state can be seen: Redis answers, and this process has joined."""
+
+    @property
+    def sees_since(self) -> float:
+        """The moment, in monotonic seconds, since when it could be seen without a break and no process was cut off."""
 
     @property
     def unbroken(self) -> int:
@@ -159,6 +164,7 @@ class NoSharing:
     is_alone = True
     may_serve = True
     sees_others = True
+    sees_since = -math.inf
     unbroken = 0
 
     def say(self, news: News) -> None:

@@ -91,18 +91,16 @@ class SharingMember:
         self._connection = 0
         self._opened = self._joined = self._anew = False
         self._join_from: int | str = "now"
-        self._told = 0
+        self._told = self._acked = self._wanted = 0
         self._epoch = b""
         self._pos: int | None = None
-        self._acked = self._wanted = 0
         self._view = MembersView()
         self._held_back, self._unheard = False, 0
-        self._answered_at = -math.inf
+        self._answered_at = self.sees_since = -math.inf  # see ``Sharing.sees_since``
         self._redis_time = (0, 0.0)
-        self._busy = False
+        self._busy = self._running = False
         self._again, self._beaten = math.inf, -math.inf
         self._timer: IDelayedCall | None = None
-        self._running = False
         offer_gauges(meter, self)
 
     @property
@@ -241,6 +239,7 @@ class SharingMember:
 
     def _break(self) -> None:
         self._opened = False
+        self._answered_at = -math.inf  # even a short break hides what others do meanwhile
         self.unbroken += 1
 
     def _woken(self, payload: bytes) -> None:
@@ -339,6 +338,8 @@ class SharingMember:
         reply = await self._evaluate(script("beat", "members"), self._keys(), self._saying(messages, "beat"))
         self._lease = self._lease.answered(self._clock.seconds())
         beat: HeartbeatReply = self._judged(members.beat, reply)
+        if self.held_back or not self.sees_others:
+            self.sees_since = self._clock.seconds()
         self._answered_at = self._clock.seconds()
         self._redis_time = (beat.now, self._answered_at)
         self._view = self._view.followed_by(self._epoch, beat, self._answered_at)

@@ -36,6 +36,15 @@ MUTANTS: Mapping[str, Mutant] = {
             scene="late edits, workers without Redis",
         ),
         Mutant(
+            "ledger-not-asked-at-return",
+            f"{_WRITES}elsewhere.py",
+            "        if turn.seen_s < _UNTOLD_S or self",
+            "        if self",
+            "a worker that sees Redis again before its siblings have reported sends a PATCH that theirs undoes",
+            shapes=("workers",),
+            scene="late edits, workers without Redis",
+        ),
+        Mutant(
             "live-sibling-taken-for-dead",
             "hospproxy/outward/ledger/owner.py",
             "        except BlockingIOError:\n            return False\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class Others:
 
     is_alone = False
     sees_others = True
+    sees_since = -math.inf
     unbroken = 0
 
     def __init__(self) -> None:

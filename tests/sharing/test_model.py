@@ -239,6 +239,27 @@ class StoryTests(SynchronousTestCase):
         self.one.link.cut = False
         self.live_until(lambda: settled(self.world))
 
+    def since(self) -> float:
+        return self.two.clock.seconds() - self.two.shared.sees_since
+
+    def test_each_break_ends_what_was_seen_without_one(self) -> None:
+        """Also one that is shorter than a lease, and that of another worker."""
+        for worker in (self.one, self.two):
+            self.patch(worker.link, "_delay", lambda: 0.001)
+        for break_link in (self.two.link.lost, self.cut_off_the_other):
+            self.live(20)
+            self.assertGreater(self.since(), 19)
+            break_link()
+            self.live(1)
+            self.live_until(lambda: settled(self.world))
+            self.assertLess(self.since(), 2)
+
+    def cut_off_the_other(self) -> None:
+        self.one.link.cut = True
+        self.live_until(lambda: self.two.shared.held_back)
+        self.live(20)
+        self.one.link.cut = False
+
     def test_nobody_serves_at_the_beginning_of_an_epoch(self) -> None:
         self.world.redis.lose()
         self.live(2 * TIMING.lease_s)  # the leases of the epoch before have ended

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen
@@ -27,6 +28,7 @@ class WriteTurn:
         none.
     :param began_ago_s: seconds since the write taken over began.
     :param blind: this write may have been sent long ago, at an unknown time.
+    :param seen_s: seconds for which all other workers' writes have been visible without a break.
     """
 
     trusted: bool = True
@@ -34,6 +36,7 @@ class WriteTurn:
     sent_ago_s: float | None = None
     began_ago_s: float = 0.0
     blind: bool = False
+    seen_s: float = math.inf
 
 
 @frozen(slots=True)

@@ -29,8 +29,8 @@ CLOCK_ERROR_S = 2.0
 _ASKED_AGAIN_S = 0.5
 """Seconds between two questions whether a sibling's write to the same record is over."""
 _UNTOLD_S = 60.0
-"""Seconds after a write without a claim for which the ledger is asked, though Redis is back: a sibling's write from
-before may not be in Redis yet, and may still be carried out."""
+"""Seconds for which the ledger is asked although Redis is back, after this worker began to see the others again or sent
+a write without a claim: a sibling's write from before may not be in Redis yet, and may still be carried out."""
 
 
 class OtherWorkers:
@@ -121,7 +121,7 @@ class OtherWorkers:
                 raise ClaimedElsewhere(doubtful)
         if not turn.trusted:
             self._asks_until = self._clock.seconds() + _UNTOLD_S
-        if self._clock.seconds() < self._asks_until:
+        if turn.seen_s < _UNTOLD_S or self._clock.seconds() < self._asks_until:
             await self._siblings_done(entry)
         now = self._clock.seconds()
         entry.trusted, entry.blind = turn.trusted, turn.blind

@@ -37,6 +37,7 @@ class Joined:
 
     is_alone = False
     may_serve = sees_others = True
+    sees_since = -math.inf
     unbroken = 0
 
     def __init__(self, all_: list[Joined]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -408,6 +409,7 @@ class ModelCommon:
 
     is_alone = False
     may_serve = True
+    sees_since = -math.inf
     unbroken = 0
 
     def __init__(self, store: Store, member: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from hospproxy.outward.writes.redis.claims import RedisClaims
@@ -26,6 +27,15 @@ class WorkerCommon(ModelCommon):
 
     dead = False
     deaf = 0
+
+    def __init__(self, store: Store, member: bytes, clock: IReactorTime) -> None:
+        super().__init__(store, member)
+        self._clock = clock
+        self.sees_since = clock.seconds()
+
+    def back(self) -> None:
+        """Redis replies again."""
+        self.away, self.sees_since = False, self._clock.seconds()
 
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
@@ -51,7 +61,7 @@ class Worker(Rig):
     def begin(self, store: Store) -> RedisClaims:
         """Connect it to Redis, and make its claims."""
         assert self.ledger._owner is not None
-        self.common = WorkerCommon(store, f"{self.machine}.{self.ledger._owner.name}".encode())
+        self.common = WorkerCommon(store, f"{self.machine}.{self.ledger._owner.name}".encode(), self.time)
         return RedisClaims(
             self.common,
             self.common,

@@ -204,11 +204,65 @@ class AwayTests(SiteTestCase):
         self.hosp.faults = [("late:20", RESET)]
         self.told(self.one, self.one.send("PATCH", f"/notes/{numbers[0]}", {"body": "A"}))
         self.told(sibling, sibling.send("PATCH", f"/notes/{numbers[1]}", {"body": "x"}))
-        sibling.common.away = False
+        sibling.common.back()
         second = sibling.send("PATCH", f"/notes/{numbers[0]}", {"body": "B"})
         self.assertEqual(self.told(sibling, second).status, 200)
         self.clock.pump([0.5] * 60)
         self.assertEqual(self.stored[0]["body"], "B")
+
+    def test_who_sent_nothing_without_redis_waits_for_what_a_sibling_sent_then(self) -> None:
+        """It sees Redis again, or for the first time, or Redis has lost the claims, before the sibling tells Redis."""
+
+        def is_back(worker: Worker) -> Worker:
+            worker.common.back()
+            return worker
+
+        def has_lost_claims(worker: Worker) -> Worker:
+            worker.common.away = False
+            self.site.store.lose()
+            worker.claims.begin_epoch()
+            self.clock.pump([0.5] * 24)  # after ten seconds it is trusted, though a sibling is silent
+            return worker
+
+        for redis in (is_back, lambda _: self.site.worker("m0"), has_lost_claims):
+            self.setUp()
+            self.send(self.one)
+            number = self.stored[0]["id"]
+            sibling = self.site.worker("m0")
+            self.clock.advance(130)
+            for worker in (self.one, sibling):
+                worker.common.away = True
+            self.hosp.faults = [("late:20", RESET)]
+            self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "A"}))
+            second = redis(sibling)
+            self.assertEqual(
+                self.told(second, second.send("PATCH", f"/notes/{number}", {"body": "B"})).status, 200
+            )
+            self.clock.pump([0.5] * 60)
+            self.assertEqual(self.stored[0]["body"], "B")
+
+    def test_the_ledger_is_asked_for_a_minute_and_then_no_more(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        asked: list[str] = []
+        self.patch(self.one.ledger, "is_changed_elsewhere", self._noted(asked))
+
+        def patch(after_s: float) -> int:
+            self.clock.advance(after_s)
+            asked.clear()
+            self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": f"{after_s}"}))
+            return len(asked)
+
+        self.assertEqual([patch(1), patch(50), patch(20), patch(100)], [1, 1, 0, 0])
+        self.one.common.back()
+        self.assertEqual([patch(2), patch(51), patch(21)], [1, 1, 0])
+
+    def _noted(self, asked: list[str]) -> Any:
+        async def is_changed_elsewhere(resource: str, record: str) -> bool:
+            asked.append(f"{resource} {record}")
+            return False
+
+        return is_changed_elsewhere
 
     def test_a_siblings_change_to_another_record_is_not_waited_for(self) -> None:
         self.send(self.one)

@@ -72,12 +72,18 @@ class ClaimScripts:
         self._meter = meter
         self._lost = lost
         self._mark: bytes | None = None
+        self._marked = -math.inf
         self._nonsense = False
 
     @property
     def sees(self) -> bool:
         """Whether the other workers' claims can be seen."""
         return self._sharing.sees_others
+
+    @property
+    def seen_s(self) -> float:
+        """Seconds for which the claims of all other workers could be seen without a break or a loss."""
+        return self._clock.seconds() - max(self._marked, self._sharing.sees_since)
 
     def name(self, kind: str, data: bytes) -> str:
         """Hide data behind its HMAC, as used in names in Redis.
@@ -228,7 +234,7 @@ class ClaimScripts:
         if not isinstance(found, list) or len(found) < 1 + least or not isinstance(found[0], bytes):
             raise self.nonsense()
         if found[0] != self._mark:
-            self._mark = found[0]
+            self._mark, self._marked = found[0], self._clock.seconds()
             self._lost()
         return found[1:]
 

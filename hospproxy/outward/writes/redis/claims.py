@@ -206,6 +206,7 @@ class RedisClaims:
             sent_ago_s=sent_ago if over or blind > 0 else None,
             began_ago_s=began_ago,
             blind=blind > 0,
+            seen_s=self._scripts.seen_s,
         )
 
     def _untold(self, entry: WriteEntry, highest: int | None) -> WriteTurn:

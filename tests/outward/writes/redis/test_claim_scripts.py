@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +20,7 @@ class Saying:
 
     member = b"m.a"
     sees_others = True
+    sees_since = -math.inf
     vault: Any = None
 
     def __init__(self, said: list[Any]) -> None:
