@@ -62,4 +62,14 @@ SHARING = (
         scene="A, changed outside, A",
         seeds=120,
     ),
+    Mutant(
+        "found-before-it-is-read",
+        "hospproxy/outward/writes/elsewhere.py",
+        "            if key is None and await self.was_overwritten(",
+        '            exchange.trace.outcome = "found" if known.state is WriteState.FOUND else ""\n'
+        "            if key is None and await self.was_overwritten(",
+        "a retry whose outcome is told as unknown is recorded as found",
+        shapes=_AMONG_MANY,
+        scene="A, changed outside, A",
+    ),
 )
