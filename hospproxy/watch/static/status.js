@@ -103,7 +103,7 @@ function lists(told) {
   rows("writes", [...counted(totals.writes), ["open now", whole(now.writes_open)]]);
   rows("cache", [...counted(totals.cache.words), ["on disk", bytes(now.cache_disk_bytes)]]);
   rows("alerts", [...counted(totals.alerts), ["failed log-ins", whole(totals.failed_logins)]]);
-  const machine = [["version", told.version], ["running for", span(told.time - told.started)], ["connections", whole(now.connections)], ["most at once", whole(totals.highest.arrival_connections)],
+  const machine = [["version", told.version], ["running for", span(told.time - told.started)], ["connections, most", whole(now.connections) + ", " + whole(totals.highest.arrival_connections)],
     ["worker restarts", whole(told.workers.restarts)], ["screenings open", whole(now.screening_pending)], ["bugs", whole(totals.bugs)]];
   for (const [status, count] of Object.entries(totals.arrival_refusals)) machine.push(["refused with " + status, whole(count)]);
   for (const each of (told.machines && told.machines.others) || []) {
