@@ -167,7 +167,7 @@ def _export(given: argparse.Namespace, copy: OpenCopy) -> int:
     resource = None if given.resource is None else copy.resource(given.resource)
     if given.format == "csv" and resource is None:
         raise CopyError("CSV holds one resource: name it with --resource")
-    copy.connection.execute("BEGIN")  # one moment, whatever the proxy stores meanwhile
+    copy.connection.execute("BEGIN")  # one moment, also while the proxy stores more
     if given.to is None:
         written, unreadable = _write(given, copy, resource, sys.stdout)
     else:

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from ..process.folders import make_private
-from ..process.sqlite_file import open_private
+from ..process.sqlite_file import open_private, transaction
 from .sealing import KeyRing
 
 MAJOR, MINOR = 1, 0
@@ -88,13 +88,8 @@ def open_files(
             connection.execute(f"PRAGMA {name}.synchronous=NORMAL")
             connection.execute(f"PRAGMA {name}.secure_delete=ON")
         check(connection, folder, ring)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             _complete(connection, ring, token, since_boot())
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
         # Synced now: states on disk beside keys without a name would be refused after a power cut.
         connection.execute("PRAGMA keys.wal_checkpoint")
 

@@ -14,6 +14,7 @@ import msgspec
 from attrs import field, frozen
 
 from ..keys.encryption import Unsealable
+from ..process.sqlite_file import transaction
 from .files import KEYS, RECORDS
 from .records import NotWhole, ResourceShape, Shapes, moment_of
 from .sealing import KeyRing, place_of
@@ -237,21 +238,15 @@ def forget(connection: sqlite3.Connection, resource: str, record_id: str, wall: 
     place = place_of(resource, record_id)
     found = connection.execute("SELECT key FROM keys.keys WHERE place = ?", (place,)).fetchone()
     before = found is not None and found[0] is None
-    # By itself: from this commit on nobody can read the record, whatever happens to the other file.
+    # Its own commit: from then on nobody can read the record, even if the other file cannot be changed.
     connection.execute(
         "INSERT INTO keys.keys VALUES (:place, NULL, :wall) ON CONFLICT (place) DO UPDATE SET key = NULL,"
         " forgotten = COALESCE(forgotten, :wall)",
         {"place": place, "wall": wall},
     )
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         states = connection.execute("DELETE FROM states WHERE place = ?", (place,)).rowcount
         connection.execute("DELETE FROM records WHERE place = ?", (place,))
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     wiped = [
         connection.execute(f"PRAGMA {name}.wal_checkpoint(TRUNCATE)").fetchone()[0]
         for name in ("keys", "main")

@@ -34,7 +34,7 @@ class CopiedRecord:
     updated: float | None = None
 
     def digest(self, key: bytes) -> bytes:
-        """Return a keyed hash by which the same content is recognised, whatever the order of its fields."""
+        """Return a keyed hash by which the same content is recognised; the order of its fields does not count."""
         document = msgspec.json.decode(self.content)
         return hmac.digest(key, msgspec.json.encode(document, order="deterministic"), hashlib.sha256)[:16]
 

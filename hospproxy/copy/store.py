@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from ..exchange.words import CopyEvent
 from ..keys.encryption import Unsealable
+from ..process.sqlite_file import transaction
 from . import rules
 from .files import bytes_of, open_files
 from .records import CopiedRecord, Shapes
@@ -155,8 +156,7 @@ class CopyStore:
         if connection is None:
             raise sqlite3.OperationalError("the copy is not open")
         events: Counter[CopyEvent] = Counter()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             is_full = bytes_of(connection) >= max_bytes
             offset = float(_about(connection, "offset", "0"))
             group = _Group(connection, self._ring, self._shapes, offset, is_full)
@@ -166,11 +166,6 @@ class CopyStore:
             if answers and highest > float(_about(connection, "highest", "0")):
                 connection.execute("INSERT OR REPLACE INTO about VALUES ('highest', ?)", (repr(highest),))
             taken = bytes_of(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         return Applied(events, taken, self._extent(connection))
 
     def _extent(self, connection: sqlite3.Connection) -> CopyExtent | None:
@@ -189,17 +184,10 @@ def sweep(connection: sqlite3.Connection) -> int:
 
     :return: how many records were removed.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         forgotten = "place IN (SELECT place FROM keys.keys WHERE key IS NULL)"
         connection.execute(f"DELETE FROM states WHERE {forgotten}")  # noqa: S608 - no values in it
-        removed = connection.execute(f"DELETE FROM records WHERE {forgotten}").rowcount  # noqa: S608
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return removed
+        return connection.execute(f"DELETE FROM records WHERE {forgotten}").rowcount  # noqa: S608
 
 
 def _seal_again(connection: sqlite3.Connection, ring: KeyRing) -> None:
@@ -211,8 +199,7 @@ def _seal_again(connection: sqlite3.Connection, ring: KeyRing) -> None:
             (after, BATCH),
         ).fetchall()
         old = [(place, bytes(key)) for place, key in rows if not ring.is_current(bytes(key))]
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             for place, key in old:
                 with suppress(Unsealable):  # a damaged key, which verify names
                     again = ring.seal_again(key, place)
@@ -220,10 +207,6 @@ def _seal_again(connection: sqlite3.Connection, ring: KeyRing) -> None:
                     connection.execute(
                         "UPDATE keys.keys SET key = ? WHERE place = ? AND key = ?", (again, place, key)
                     )
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
         after = rows[-1][0] if len(rows) == BATCH else None
     row = connection.execute("SELECT value FROM keys.witness").fetchone()
     if row is None or not ring.is_current(bytes(row[0])):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,23 @@ def open_private(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> s
     return connection
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit everything that is executed inside, or nothing if it fails.
+
+    :raise sqlite3.Error: nothing was changed.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # On a full disk SQLite has rolled back by itself; another ROLLBACK would fail, and hide why.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def in_one(
     connection: sqlite3.Connection, statements: Sequence[Callable[[sqlite3.Connection], Any]]
 ) -> list[Any]:
@@ -36,12 +54,5 @@ def in_one(
     :return: what each statement returned.
     :raise sqlite3.Error: nothing was changed.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        results = [statement(connection) for statement in statements]
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results
+    with transaction(connection):
+        return [statement(connection) for statement in statements]
