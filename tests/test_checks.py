@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.checks import against_contract, check, load_and_check
 from hospproxy.config import (
@@ -24,7 +22,6 @@ from hospproxy.config import (
     OwnershipSettings,
     RetrySettings,
     ScreeningSettings,
-    Settings,
     UpstreamSettings,
     ValidationSettings,
     WritesSettings,
@@ -34,19 +31,12 @@ from hospproxy.options.http_section import HttpSinkSettings
 from hospproxy.options.page_section import AuditPageSettings
 from hospproxy.options.plugins_section import AuditPluginSettings
 from hospproxy.options.source import source_of
+from tests.settings_case import SettingsTestCase
 
 OFF = {"enabled": False}
 
 
-class Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.good = Settings(
-            upstream=UpstreamSettings(url="http://127.0.0.1:3000"), state_dir=self.folder / "state"
-        )
-
+class Case(SettingsTestCase):
     def errors(self, **changes: Any) -> list[str]:
         return [line.replace(str(self.folder), "DIR") for line in check(evolve(self.good, **changes)).errors]
 

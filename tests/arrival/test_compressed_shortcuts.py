@@ -86,11 +86,7 @@ class SameTests(CompressedTestCase):
                 answers.append(rig.send(f"PATCH {what}", "ann", body={"name": rest[0]}))
             else:
                 answers.append(rig.send(f"{kind} {what}", "ann", *rest))
-        rig.pass_time(1.0)
-        records, used = rig.records(), rig.counted()
-        self.assertEqual(rig.world.errors, [])
-        self.end()
-        return answers, records, used
+        return answers, *self.finished(rig)
 
     def test_answers_and_records_are_the_same(self) -> None:
         used = coded = 0

@@ -165,6 +165,14 @@ class ShortcutTestCase(WorldTestCase):
         self._open.append(made.world)
         return made
 
+    def finished(self, rig: Rig) -> tuple[list[dict[str, Any]], int]:
+        """End a world after its last request; return its records, and how many requests took a shortcut."""
+        rig.pass_time(1.0)
+        records, used = rig.records(), rig.counted()
+        self.assertEqual(rig.world.errors, [])
+        self.end()
+        return records, used
+
 
 class SameTests(ShortcutTestCase):
     """Whatever is asked, shortcuts change nothing that a client or an auditor can see."""

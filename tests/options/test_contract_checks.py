@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 from attrs import evolve
-from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.checks import check
-from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.contract import document as contract_document
+from tests.settings_case import SettingsTestCase
 
 HOSP = yaml.safe_load(Path(contract_document.__file__).with_name("hosp.openapi.yaml").read_text("utf-8"))
 
 
-class ContractChecksTestCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.good = Settings(
-            upstream=UpstreamSettings(url="http://127.0.0.1:3000"), state_dir=self.folder / "state"
-        )
-
+class ContractChecksTestCase(SettingsTestCase):
     def warnings(self, document: dict[str, Any] | None = None, **changes: Any) -> list[str]:
         """The warnings that a start with this contract gives."""
         if document is not None:

@@ -5,35 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from attrs import evolve
-from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import checks
-from hospproxy.config import ConfigError, Settings, UpstreamSettings, load
+from hospproxy.config import ConfigError, Settings, load
 from hospproxy.options import sink_checks
 from hospproxy.options.database_section import DatabaseSettings, _read_url
 from hospproxy.record.commands.query import source_of
 from hospproxy.record.commands.sources import SourceError
 from hospproxy.record.database.build_database import reader_for, target_of, writer_for
+from tests.settings_case import SettingsTestCase
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "postgresql+psycopg://hospproxy@db.example:5432/audit"
 
 
-class Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.good = Settings(
-            upstream=UpstreamSettings(url="http://127.0.0.1:3000"), state_dir=self.folder / "state"
-        )
-
+class Case(SettingsTestCase):
     def with_section(self, **keys: Any) -> Settings:
         return evolve(self.good, audit_database=DatabaseSettings(**keys))
 
