@@ -72,7 +72,7 @@ class _Around:
 
 @frozen(slots=True)
 class _Known:
-    """What the fields of a head mean, whatever its line and its credentials are."""
+    """What the fields of a head mean, without its line and its credentials."""
 
     fields: _Around
     headers: _Around
@@ -102,7 +102,7 @@ class HeadReader:
         self._limits: ArrivalSettings | None = None  # by which the head was judged: a reload changes them
 
     def read(self, data: bytes, limits: ArrivalSettings) -> RequestHead:
-        """Parse and check a complete request head: ``parse_head``, whatever came before it."""
+        """Parse and check a complete request head; the result is that of ``parse_head``."""
         plain = _PLAIN_LINE.match(data)
         basic = None if plain is None else _BASIC.search(data, plain.end() - 2)
         if plain is None or basic is None:

@@ -52,6 +52,6 @@ def warnings(settings: Settings, contract: Contract) -> Iterator[Finding]:
         if operation is not None and not operation.compressible:
             yield (
                 f"compression.further_operations[{index}]",
-                f"whoever can write into what {name} returns, and sees on the network how long its compressed responses"
-                " are, can guess the rest of them",
+                f"a user who can write into what {name} returns, and who sees on the network how long its compressed"
+                " responses are, can guess the rest of them",
             )

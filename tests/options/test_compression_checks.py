@@ -29,7 +29,7 @@ class CompressionTests(ContractChecksTestCase):
     def test_each_risk_is_named(self) -> None:
         risky = self.section(further_operations=("listHospitals", "listNotes"))
         (line,) = self.warnings(compression=risky)
-        self.assertTrue(line.startswith("compression.further_operations[1]: whoever can write into"), line)
+        self.assertTrue(line.startswith("compression.further_operations[1]: a user who can write into"), line)
         self.assertIn("listNotes", line)
         off = self.section(further_operations=("listNotes",), enabled=False)
         self.assertEqual(self.warnings(compression=off), [])
